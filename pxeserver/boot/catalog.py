@@ -1,0 +1,111 @@
+"""What the boot plane decides from: an immutable snapshot of the configuration, and the table of nodes beside it.
+
+The snapshot is replaced whole when a person edits profiles, groups, images or settings. Nodes and their states are many
+and change one at a time, so they live in a table that takes deltas: one event of one node costs the same with ten nodes
+and with a million.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from pxeserver.boot.model import FileRef, Group, Image, Loader, Node, NodeState, Policy, Profile
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """The configuration at one moment. `version` grows with each edit."""
+
+    version: int = 0
+    policy: Policy = field(default_factory=Policy)
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
+    groups: tuple[Group, ...] = ()
+    """In order of precedence: least specific first (boot/values.py sorts them)."""
+    images: Mapping[str, Image] = field(default_factory=dict)
+    loaders: Mapping[int, Loader] = field(default_factory=dict)
+    """By architecture type; the same file may serve several."""
+
+    def find_file(self, image: str, name: str) -> FileRef | None:
+        """The file `name` of the image `image`."""
+        found = self.images.get(image)
+        return next((f for f in found.files if f.name == name), None) if found else None
+
+
+class NodeTable:
+    """Nodes by id, UUID, serial and MAC, and their states. The one mutable thing decisions read."""
+
+    def __init__(self, nodes: Iterable[Node] = (), states: Iterable[NodeState] = ()) -> None:
+        self._nodes: dict[int, Node] = {}
+        self._states: dict[int, NodeState] = {}
+        # A key that two nodes claim maps to both: identity.py turns that into a conflict, never into a merge.
+        self._by_uuid: dict[str, tuple[int, ...]] = {}
+        self._by_serial: dict[str, tuple[int, ...]] = {}
+        self._by_mac: dict[str, tuple[int, ...]] = {}
+        for node in nodes:
+            self.put(node)
+        for state in states:
+            self.put_state(state)
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self._nodes.values())
+
+    def get(self, node_id: int) -> Node | None:
+        """The node with this id."""
+        return self._nodes.get(node_id)
+
+    def state(self, node_id: int) -> NodeState:
+        """The node's state; a fresh one where nothing has happened yet."""
+        return self._states.get(node_id) or NodeState(node_id)
+
+    def states(self) -> Iterator[NodeState]:
+        """All states that differ from a fresh one."""
+        return iter(self._states.values())
+
+    def with_uuid(self, uuid: str) -> tuple[Node, ...]:
+        """The nodes that claim this UUID: none, one, or several in conflict."""
+        return tuple(self._nodes[i] for i in self._by_uuid.get(uuid, ()))
+
+    def with_serial(self, serial: str) -> tuple[Node, ...]:
+        """The nodes that claim this serial number."""
+        return tuple(self._nodes[i] for i in self._by_serial.get(serial, ()))
+
+    def with_mac(self, mac: str) -> tuple[Node, ...]:
+        """The nodes that claim this MAC address."""
+        return tuple(self._nodes[i] for i in self._by_mac.get(mac, ()))
+
+    def put(self, node: Node) -> None:
+        """Add a node or replace the one with its id."""
+        self.remove(node.id, keep_state=True)
+        self._nodes[node.id] = node
+        for index, keys in self._indexes(node):
+            for key in keys:
+                index[key] = (*index.get(key, ()), node.id)
+
+    def remove(self, node_id: int, *, keep_state: bool = False) -> None:
+        """Forget a node, if it is there."""
+        node = self._nodes.pop(node_id, None)
+        if node is not None:
+            for index, keys in self._indexes(node):
+                for key in keys:
+                    rest = tuple(i for i in index[key] if i != node_id)
+                    if rest:
+                        index[key] = rest
+                    else:
+                        del index[key]
+        if not keep_state:
+            self._states.pop(node_id, None)
+
+    def put_state(self, state: NodeState) -> None:
+        """Replace the state of a node."""
+        self._states[state.node_id] = state
+
+    def _indexes(self, node: Node) -> tuple[tuple[dict[str, tuple[int, ...]], tuple[str, ...]], ...]:
+        return (
+            (self._by_uuid, (node.uuid,) if node.uuid else ()),
+            (self._by_serial, (node.serial,) if node.serial else ()),
+            (self._by_mac, tuple(dict.fromkeys(node.macs))),
+        )
