@@ -3,16 +3,91 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV := .venv
-BIN := $(VENV)/bin
+PY := $(VENV)/bin/python
 
-# What the server itself needs, and what the tests put beside it.
+# What the server itself needs: its loaders and discovery system are made on the machine from Debian's packages.
 APT_RUN := python3-venv ca-certificates debian-archive-keyring iproute2 kmod cpio zstd xz-utils mmdebstrap busybox-static
-APT_LAB := qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 ipxe-qemu dnsmasq-base nftables procps mtools syslinux syslinux-common dosfstools fdisk
+# Virtual machines and the private network of `make try`, `make demo` and the firmware tests.
+APT_LAB := qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 ipxe-qemu dnsmasq-base nftables procps \
+	mtools syslinux syslinux-common dosfstools fdisk
+# Independent clients and instruments of the tests.
 APT_TEST := $(APT_LAB) tftp-hpa atftp curl strace systemd
 
-APT_INSTALL = set -e; missing=(); for p in $(1); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing+=($$p); done; \
-	if [ $${\#missing[@]} -gt 0 ]; then echo "installing: $${missing[*]}"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; fi
+define apt_install
+	@missing=(); for p in $(1); do \
+	  dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing+=($$p); done; \
+	if [ $${#missing[@]} -gt 0 ]; then \
+	  if [ "$$(id -u)" != 0 ]; then echo "missing Debian packages: $${missing[*]}; run this target as root, or install them" >&2; exit 1; fi; \
+	  echo "installing Debian packages: $${missing[*]}"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; fi
+endef
 
 .PHONY: help
-help: ## what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -ts $$'\t'
+help: ## show what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# ---------------------------------------------------------------------------------------------- installing
+
+$(VENV)/.run: pyproject.toml
+	$(call apt_install,$(APT_RUN))
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; this is $$($(PYTHON) --version)" >&2; exit 1; }
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@echo "installing pxeserver and its libraries in $(VENV)"
+	@$(PY) -m pip install -q --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	$(call apt_install,$(APT_TEST))
+	@echo "installing what the tests need in $(VENV)"
+	@$(PY) -m pip install -q --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+$(VENV)/.lab: $(VENV)/.run
+	$(call apt_install,$(APT_LAB))
+	@touch $@
+
+# ---------------------------------------------------------------------------------------------- using
+
+.PHONY: run try demo
+run: $(VENV)/.run ## start the server on this machine's network (ARGS="--help" shows the options)
+	@exec $(PY) -m pxeserver run $(ARGS)
+
+try: $(VENV)/.lab ## a private network with the server and one virtual machine, to play with
+	@exec $(PY) -m pxeserver.lab try $(ARGS)
+
+demo: $(VENV)/.lab ## three virtual machines of different firmware boot before your eyes
+	@exec $(PY) -m pxeserver.lab demo $(ARGS)
+
+# ---------------------------------------------------------------------------------------------- checking
+
+.PHONY: check format test test-long
+check: $(VENV)/.test ## format, lint, strict types, import contracts, unit tests: under a minute
+	@$(VENV)/bin/ruff format --check -q .
+	@$(VENV)/bin/ruff check -q .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports --no-cache | tail -n 3
+	@$(PY) -m pytest -q -x tests/unit
+
+format: $(VENV)/.test ## put the sources into shape
+	@$(VENV)/bin/ruff format . && $(VENV)/bin/ruff check --fix .
+
+test: check ## everything: unit, network, other programs' clients, real firmware
+	@$(PY) -m pytest -m "not long" tests/net tests/interop tests/firmware
+
+test-long: check ## the long runs too: millions of packets, hundreds of kills
+	@$(PY) -m pytest tests/unit tests/net tests/interop tests/firmware -m long
+
+# ---------------------------------------------------------------------------------------------- production
+
+.PHONY: wheel install uninstall clean
+wheel: $(VENV)/.test ## build the wheel into dist/
+	@$(PY) -m build --wheel -o dist . >/dev/null && ls dist/*.whl
+
+install: $(VENV)/.run ## install the systemd services on this machine
+	@$(PY) -m pxeserver.install install
+
+uninstall: $(VENV)/.run ## remove the systemd services; data stays unless ARGS="--purge"
+	@$(PY) -m pxeserver.install uninstall $(ARGS)
+
+clean: ## remove what these targets made in the source tree
+	@rm -rf $(VENV) .cache dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
