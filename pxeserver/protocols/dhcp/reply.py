@@ -1,0 +1,117 @@
+"""The answers of a boot server, from facts to bytes.
+
+One recipe fits edk2, iPXE and older ROMs: the server's address and the file in the header, option 54,
+option 60 as the client's own word, the client's option 97 back, and PXE discovery control "use the boot
+file at once" in option 43, which spares edk2 its second question. Nothing else of one client's bytes is
+ever repeated, and nothing of another client's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from pxeserver.protocols.dhcp.codes import (
+    BROADCAST_FLAG,
+    DiscoveryControl,
+    MessageType,
+    Op,
+    Option,
+    PxeOption,
+)
+from pxeserver.protocols.dhcp.options import decode_sub_options, encode_sub_options, packed
+from pxeserver.protocols.dhcp.packet import NO_ADDRESS, MalformedPacket, Packet, encode
+from pxeserver.protocols.dhcp.pxe import FIRMWARE_HTTP, HTTP_CLIENT, PXE_CLIENT, PxeRequest
+
+_FILE_FIELD: Final = 127  # one of the 128 bytes stays NUL: old ROMs read it as a C string
+_USE_BOOT_FILE: Final = {PxeOption.DISCOVERY_CONTROL.value: bytes((DiscoveryControl.USE_BOOT_FILE,))}
+_PXE_OPTIONS: Final = encode_sub_options(_USE_BOOT_FILE)
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """What a client is told to start: our address, and a TFTP path or an absolute URL."""
+
+    server: str
+    file: bytes
+
+
+def boot_options(request: PxeRequest) -> dict[int, bytes]:
+    """The options that make a reply an answer to a PXE or HTTP boot client."""
+    http = request.kind == FIRMWARE_HTTP
+    options = {Option.VENDOR_CLASS.value: HTTP_CLIENT if http else PXE_CLIENT}
+    if not http:
+        options[Option.VENDOR_SPECIFIC.value] = _pxe_options(request)
+    uuid = request.packet.options.get(Option.CLIENT_UUID.value)
+    if uuid is not None and len(uuid) == 17:
+        options[Option.CLIENT_UUID.value] = uuid
+    return options
+
+
+def _pxe_options(request: PxeRequest) -> bytes:
+    """Option 43 of the reply. A client that asks for a menu's boot item wants that item repeated (PXE 2.1
+    section 3.2)."""
+    asked = request.packet.options.get(Option.VENDOR_SPECIFIC.value)
+    if asked is None:
+        return _PXE_OPTIONS
+    try:
+        item = decode_sub_options(asked).get(PxeOption.BOOT_ITEM.value)
+    except MalformedPacket:
+        return _PXE_OPTIONS
+    if item is None or len(item) != 4:
+        return _PXE_OPTIONS
+    return encode_sub_options({**_USE_BOOT_FILE, PxeOption.BOOT_ITEM.value: item})
+
+
+def boot_reply(request: PxeRequest, message: MessageType, boot: Boot) -> bytes:
+    """The answer of a boot server beside another DHCP server: where to boot from, and no address."""
+    packet = request.packet
+    options = {
+        Option.MESSAGE_TYPE.value: bytes((message,)),
+        Option.SERVER_ID.value: packed(boot.server),
+        **boot_options(request),
+    }
+    file = boot.file
+    if len(file) > _FILE_FIELD:
+        options[Option.BOOT_FILE_NAME.value] = file
+        file = b""
+    return finish(
+        packet,
+        options,
+        ciaddr=packet.ciaddr if message == MessageType.ACK else NO_ADDRESS,
+        siaddr=packed(boot.server),
+        file=file,
+    )
+
+
+def finish(
+    packet: Packet,
+    options: dict[int, bytes],
+    *,
+    ciaddr: bytes = NO_ADDRESS,
+    yiaddr: bytes = NO_ADDRESS,
+    siaddr: bytes = NO_ADDRESS,
+    file: bytes = b"",
+    max_size: int = 0,
+) -> bytes:
+    """The reply to `packet` as bytes: the header fields that RFC 2131 table 3 copies, and the relay's
+    option 82 (RFC 3046)."""
+    if packet.giaddr != NO_ADDRESS:
+        relay = packet.options.get(Option.RELAY_AGENT.value)
+        if relay is not None:
+            options[Option.RELAY_AGENT.value] = relay
+    reply = Packet(
+        op=Op.REPLY.value,
+        xid=packet.xid,
+        chaddr=packet.chaddr,
+        htype=packet.htype,
+        hlen=packet.hlen,
+        flags=packet.flags & BROADCAST_FLAG,
+        ciaddr=ciaddr,
+        yiaddr=yiaddr,
+        siaddr=siaddr,
+        giaddr=packet.giaddr,
+        file=file,
+        options=options,
+    )
+    return encode(reply, max_size=max_size)

@@ -1,0 +1,155 @@
+"""UDP sockets of the boot plane: on which interface a datagram came in, and out of which the answer goes.
+
+One wildcard socket hears every interface; IP_PKTINFO tells the interface and the address that a datagram
+was sent to, and sends the answer out of the same interface with that source address, so broadcasts need no
+route (ip(7)).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+import struct
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+log = logging.getLogger(__name__)
+
+RECEIVE_BUFFER: Final = 4 * 1024 * 1024
+"""Bytes of kernel buffer asked for: DISCOVERs of a few thousand machines that are switched on together."""
+
+BATCH: Final = 64
+"""Datagrams read in one turn of the event loop, before transfers and HTTP get theirs."""
+
+MAX_DATAGRAM: Final = 9216
+"""Bytes read of one datagram: a jumbo frame. No DHCP client or TFTP request comes near it; longer ones are dropped."""
+
+_IP_PKTINFO: Final = 8  # linux/in.h; the socket module of Python 3.11 does not name it
+_PKTINFO: Final = struct.Struct(
+    "=i4s4s"
+)  # interface index, local address, destination (ip(7) struct in_pktinfo)
+_CONTROL_SIZE: Final = socket.CMSG_SPACE(_PKTINFO.size)
+_NO_ADDRESS: Final = b"\0\0\0\0"
+_FULL: Final = frozenset((errno.EAGAIN, errno.ENOBUFS))
+
+
+class Datagram(NamedTuple):
+    """One datagram as it came in. Addresses are dotted."""
+
+    data: bytes
+    source: tuple[str, int]
+    ifindex: int
+    destination: str
+    """The address the client sent to: ours, or a broadcast."""
+
+
+Handler = Callable[[Datagram], None]
+
+
+def open_udp(port: int, *, address: str = "0.0.0.0", receive_buffer: int = RECEIVE_BUFFER) -> socket.socket:
+    """A bound IPv4 socket that can broadcast; OSError where the port is taken or may not be bound.
+
+    SO_REUSEADDR and the wildcard address let it share port 67 with a DHCP server on the same host that does
+    the same: both hear broadcasts, unicast stays with the other. SO_REUSEPORT and SO_BINDTODEVICE would
+    take the other's renewals.
+    """
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+        _grow_buffer(sock, receive_buffer)
+        sock.bind((address, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def adopt_udp(fd: int) -> socket.socket:
+    """Take over a bound socket that another process opened with open_udp; OSError where it is none."""
+    sock = socket.socket(fileno=fd)
+    if sock.family != socket.AF_INET or sock.type != socket.SOCK_DGRAM:
+        sock.detach()
+        raise OSError(errno.EINVAL, f"descriptor {fd} is no IPv4 datagram socket")
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+    return sock
+
+
+def _grow_buffer(sock: socket.socket, size: int) -> None:
+    force = 33  # SO_RCVBUFFORCE: beyond net.core.rmem_max, for a process that may
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, force, size)
+    except OSError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+
+
+class UdpEndpoint:
+    """A socket on the event loop: reads in batches, hands each datagram to a handler, sends by interface.
+
+    The handler runs on the packet path and must not wait. An exception in it is our fault and is logged;
+    the next datagram is served all the same. `dropped` counts answers that the kernel would not take.
+    """
+
+    def __init__(self, sock: socket.socket, handler: Handler, *, batch: int = BATCH) -> None:
+        self._sock = sock
+        self._handler = handler
+        self._batch = batch
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.dropped = 0
+
+    @property
+    def port(self) -> int:
+        """The local port."""
+        return int(self._sock.getsockname()[1])
+
+    def start(self) -> None:
+        """Begin to read, on the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._sock.fileno(), self.read)
+
+    def stop(self) -> None:
+        """Stop reading and close the socket; stopping twice is harmless."""
+        if self._loop is not None:
+            self._loop.remove_reader(self._sock.fileno())
+            self._loop = None
+        self._sock.close()
+
+    def read(self) -> int:
+        """Read and handle datagrams until there are none or the batch is full; how many there were."""
+        receive, handler = self._sock.recvmsg, self._handler
+        for count in range(self._batch):
+            try:
+                data, control, flags, source = receive(MAX_DATAGRAM, _CONTROL_SIZE)
+            except (BlockingIOError, InterruptedError):
+                return count
+            except OSError as error:  # an ICMP error for an earlier answer; the socket goes on
+                log.debug("socket=%d event=receive-failed error=%s", self.port, error)
+                continue
+            if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or not control:
+                continue
+            ifindex, _, destination = _PKTINFO.unpack(control[0][2])
+            try:
+                handler(Datagram(data, source, ifindex, socket.inet_ntoa(destination)))
+            except Exception:
+                log.exception("port=%d source=%s event=handler-failed", self.port, source[0])
+        return self._batch
+
+    def send(self, data: bytes, to: tuple[str, int], *, ifindex: int = 0, source: str | None = None) -> bool:
+        """Send a datagram, out of the interface `ifindex` (0: by route) and from our address `source`.
+
+        False where the kernel did not take it: UDP answers are lost, never queued, and the client asks again.
+        """
+        local = socket.inet_aton(source) if source else _NO_ADDRESS
+        control = [(socket.IPPROTO_IP, _IP_PKTINFO, _PKTINFO.pack(ifindex, local, _NO_ADDRESS))]
+        try:
+            self._sock.sendmsg([data], control, 0, to)
+        except OSError as error:
+            self.dropped += 1
+            if error.errno not in _FULL:
+                log.warning("to=%s:%d ifindex=%d event=send-failed error=%s", to[0], to[1], ifindex, error)
+            return False
+        return True
