@@ -1,12 +1,14 @@
 """A bad line: a bridge between two links that delays every frame and drops some, from a seeded generator.
 
-The host's kernel may have no netem, so this is a program of its own: `python -m pxeserver.lab.badline A B --delay 15
---loss 1 --seed 7`. The delay is one-way, in milliseconds; the loss is in percent and for each direction.
+The host's kernel may have no netem, so this is a program of its own: `python -m pxeserver.lab.badline A B
+--delay 15 --loss 1 --seed 7`. The delay is one-way, in milliseconds; the loss is in percent and for each
+direction.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import heapq
 import random
 import select
@@ -69,12 +71,10 @@ def bridge(left: str, right: str, line: Line) -> None:
 
 
 def _frames(end: socket.socket) -> list[bytes]:
-    frames = []
-    try:
-        for _ in range(64):
-            frames.append(end.recv(65535))
-    except BlockingIOError:
-        pass
+    frames: list[bytes] = []
+    with contextlib.suppress(BlockingIOError):
+        while len(frames) < 64:
+            frames += [end.recv(65535)]
     return frames
 
 
@@ -87,12 +87,13 @@ def _send(end: socket.socket, frame: bytes) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
+    usual = Line()
     parser = argparse.ArgumentParser(prog="badline", description="bridge two links with delay and loss")
     parser.add_argument("left")
     parser.add_argument("right")
-    parser.add_argument("--delay", type=float, default=Line.delay, help="one-way, milliseconds")
-    parser.add_argument("--loss", type=float, default=Line.loss, help="percent of each direction")
-    parser.add_argument("--seed", type=int, default=Line.seed)
+    parser.add_argument("--delay", type=float, default=usual.delay, help="one-way, milliseconds")
+    parser.add_argument("--loss", type=float, default=usual.loss, help="percent of each direction")
+    parser.add_argument("--seed", type=int, default=usual.seed)
     given = parser.parse_args(arguments)
     bridge(given.left, given.right, Line(given.delay, given.loss, given.seed))
 

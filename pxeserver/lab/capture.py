@@ -1,4 +1,6 @@
-"""Packet captures without tcpdump: a packet socket in the lab's namespace, written as pcap (libpcap file format 2.4)."""
+"""Packet captures without tcpdump: a packet socket in the lab's namespace, written as pcap (libpcap file
+format 2.4).
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ _UDP_ONLY = (
 
 @dataclass(frozen=True, slots=True)
 class Datagram:
-    """One UDP datagram of a capture. `at` is in seconds since the epoch, addresses are dotted, MACs lower case."""
+    """One UDP datagram of a capture. `at` is in seconds since the epoch, addresses are dotted, MACs lower
+    case.
+    """
 
     at: float
     source_mac: str
@@ -80,7 +84,9 @@ class Capture:
     def __enter__(self) -> Capture:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 

@@ -1,8 +1,9 @@
 """The firmware the lab can start, and the QEMU command line of each.
 
-What is odd in these lines was found by trying: a transitional virtio NIC with an explicit BIOS romfile is silently not
-booted from, so the x86 default ROM is used; `romfile=` (empty) makes UEFI use its own network driver instead of iPXE's;
-newer edk2 refuses network boot without a random number generator; `graphics=off` puts BIOS text on the serial port.
+What is odd in these lines was found by trying: a transitional virtio NIC with an explicit BIOS romfile is
+silently not booted from, so the x86 default ROM is used; `romfile=` (empty) makes UEFI use its own network
+driver instead of iPXE's; newer edk2 refuses network boot without a random number generator; `graphics=off`
+puts BIOS text on the serial port.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ class Firmware(Enum):
     BIOS_E1000 = "bios-ipxe-e1000"
     """SeaBIOS with the iPXE option ROM of an Intel e1000."""
     BIOS_PLAIN = "bios-plain"
-    """The virtio ROM with its iPXE user class hidden by the lab: it looks like any BIOS PXE ROM and needs undionly.kpxe."""
+    """The virtio ROM with its iPXE user class hidden by the lab: it looks like any BIOS PXE ROM and needs
+    undionly.kpxe.
+    """
     OVMF_PXE = "ovmf-pxe"
     OVMF_HTTP = "ovmf-http"
     AAVMF_PXE = "aavmf-pxe"
@@ -58,12 +61,16 @@ class Disk:
 
 # Network boot of these kinds has to be off, so that HTTP Boot comes first without editing variables.
 _ONLY_HTTP = tuple(
-    word for family in ("IPv4", "IPv6") for word in ("-fw_cfg", f"name=opt/org.tianocore/{family}PXESupport,string=n")
+    word
+    for family in ("IPv4", "IPv6")
+    for word in ("-fw_cfg", f"name=opt/org.tianocore/{family}PXESupport,string=n")
 )
 
 
 def firmware_words(firmware: Firmware, mac: str, variables: Path) -> list[str]:
-    """QEMU program and options for machine, firmware and network card. `variables` holds UEFI's own copy of its variables."""
+    """QEMU program and options for machine, firmware and network card. `variables` holds UEFI's own copy of
+    its variables.
+    """
     if firmware.bios:
         card = f"virtio-net-pci,netdev=n0,mac={mac},bootindex=1"
         if firmware is Firmware.BIOS_E1000:
@@ -93,3 +100,23 @@ def disk_words(disks: tuple[Disk, ...]) -> list[str]:
         device = {"virtio": "virtio-blk-pci", "nvme": "nvme", "sata": f"ide-hd,bus=ide.{number}"}[disk.bus]
         words += ["-device", f"{device},drive=d{number},serial={disk.serial},bootindex={number + 2}"]
     return words
+
+
+def hide_ipxe(tap: str) -> str:
+    """nftables rules that make the iPXE ROM behind `tap` look like any BIOS PXE ROM.
+
+    The codes of its user class (77) and iPXE options (175) become site-local ones that no server reads.
+    They lie at fixed places, which move by 23 bytes once the ROM has taken over a proxy's short vendor
+    class. Only the ROM sends with the broadcast flag off: undionly.kpxe, which it loads, stays iPXE. The
+    UDP checksum is set to none (0).
+    """
+    udp_header, long_class, short_class = 8, 290, 267
+    flags = f"@th,{(udp_header + 10) * 8},16"
+    rules = []
+    for user_class in (long_class, short_class):
+        for code, unread, at in ((77, 224, user_class), (175, 225, user_class + 31)):
+            where = f"@th,{(udp_header + at) * 8},8"
+            rules.append(f'iifname "{tap}" udp dport 67 {flags} 0 {where} {code} {where} set {unread}')
+    rules.append(f'iifname "{tap}" udp dport 67 udp checksum set 0')
+    chain = "\n".join(("type filter hook prerouting priority 0;", *rules))
+    return f"table bridge hide-{tap} {{\nchain early {{\n{chain}\n}}\n}}\n"

@@ -54,8 +54,23 @@ class Machine:
         """The QEMU command line."""
         spec = self.spec
         words = firmware_words(spec.firmware, spec.mac, self._work / f"{spec.name}.vars")
-        words += ["-accel", spec.accel, "-m", str(spec.memory), "-smp", str(spec.cpus), "-nodefaults", "-display", "none"]
-        words += ["-uuid", spec.uuid, "-smbios", f"type=1,manufacturer=Lab,product={spec.firmware.value},serial={spec.serial}"]
+        words += [
+            "-accel",
+            spec.accel,
+            "-m",
+            str(spec.memory),
+            "-smp",
+            str(spec.cpus),
+            "-nodefaults",
+            "-display",
+            "none",
+        ]
+        words += [
+            "-uuid",
+            spec.uuid,
+            "-smbios",
+            f"type=1,manufacturer=Lab,product={spec.firmware.value},serial={spec.serial}",
+        ]
         words += ["-chardev", f"file,id=s0,path={self.serial_file},append=on", "-serial", "chardev:s0"]
         words += ["-object", "rng-random,filename=/dev/urandom,id=r0", "-device", "virtio-rng-pci,rng=r0"]
         words += ["-netdev", f"tap,id=n0,ifname={self.tap},script=no,downscript=no"]
@@ -85,7 +100,9 @@ class Machine:
         return self.console()[self._mark :]
 
     def wait_for_console(self, *wanted: str, timeout: float) -> float:
-        """Return the seconds waited until one of the texts is on the console since power-on; LabError after `timeout`."""
+        """Return the seconds waited until one of the texts is on the console since power-on; LabError after
+        `timeout`.
+        """
         begin = time.monotonic()
         while True:
             shown = self.since_power_on()
@@ -95,11 +112,15 @@ class Machine:
                 log = self._process.text() if self._process else ""
                 raise LabError(f"{self.spec.name} is off: {log[-500:]} {shown[-1000:]}")
             if time.monotonic() - begin > timeout:
-                raise LabError(f"{self.spec.name}: none of {wanted} within {timeout:.0f} s; console ends: {shown[-2000:]!r}")
+                raise LabError(
+                    f"{self.spec.name}: none of {wanted} in {timeout:.0f} s; ends: {shown[-2000:]!r}"
+                )
             time.sleep(0.2)
 
     def command(self, name: str, **arguments: object) -> object:
-        """Run one QMP command, e.g. `command("system_reset")` or `command("set_link", name="n0", up=False)`."""
+        """Run one QMP command, e.g. `command("system_reset")` or `command("set_link", name="n0",
+        up=False)`.
+        """
         with socket.socket(socket.AF_UNIX) as control:
             control.settimeout(10)
             control.connect(str(self._control))
@@ -116,7 +137,9 @@ class Machine:
     def __enter__(self) -> Machine:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.power_off()
 
 

@@ -28,17 +28,26 @@ T = TypeVar("T")
 
 
 def run_prefix() -> str:
-    """A name for one run of the lab: our process id (so that a stale one can be recognised) and something random."""
+    """A name for one run of the lab: our process id (so that a stale one can be recognised) and something
+    random.
+    """
     return f"{PREFIX}-{os.getpid()}-{secrets.token_hex(2)}"
 
 
 def sweep() -> list[str]:
-    """Remove the namespaces of runs whose process is gone, with the programs still inside. Returns their names."""
+    """Remove the namespaces of runs whose process is gone, with the programs still inside. Returns their
+    names.
+    """
     removed = []
     for line in run("ip", "netns", "list").splitlines():
         name = line.split()[0]
         parts = name.split("-")
-        if parts[0] != PREFIX or len(parts) < 3 or not parts[1].isdigit() or Path(f"/proc/{parts[1]}").exists():
+        if (
+            parts[0] != PREFIX
+            or len(parts) < 3
+            or not parts[1].isdigit()
+            or Path(f"/proc/{parts[1]}").exists()
+        ):
             continue
         _clear(name)
         removed.append(name)
@@ -54,7 +63,9 @@ def _clear(name: str) -> None:
 
 
 class Namespace:
-    """One network namespace. Programs run in it with /sys and cgroups of the host (`ip netns exec` would hide them)."""
+    """One network namespace. Programs run in it with /sys and cgroups of the host (`ip netns exec` would
+    hide them).
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -88,7 +99,9 @@ class Namespace:
         self.run("sysctl", "-q", "-w", f"{key}={value}")
 
     def call(self, work: Callable[[], T]) -> T:
-        """Call `work` in a thread that has entered this namespace; a socket it makes stays in the namespace."""
+        """Call `work` in a thread that has entered this namespace; a socket it makes stays in the
+        namespace.
+        """
         box: list[T] = []
         failure: list[BaseException] = []
 
@@ -109,7 +122,9 @@ class Namespace:
         return box[0]
 
     def no_offload(self, *links: str) -> None:
-        """Turn checksum and segmentation offload off, so that packets look on captures as they would on a wire."""
+        """Turn checksum and segmentation offload off, so that packets look on captures as they would on a
+        wire.
+        """
 
         def switch() -> None:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
@@ -129,7 +144,9 @@ class Namespace:
     def __enter__(self) -> Namespace:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
@@ -151,7 +168,9 @@ def need_root() -> None:
 
 
 def allow_cubic() -> None:
-    """A namespace may only choose among the host's allowed congestion controls; this adds cubic to them, and nothing else."""
+    """A namespace may only choose among the host's allowed congestion controls; this adds cubic to them,
+    and nothing else.
+    """
     allowed = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
     names = allowed.read_text().split()
     if "cubic" not in names:

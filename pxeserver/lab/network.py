@@ -1,9 +1,11 @@
 """The lab's networks: a LAN with a plain DHCP server and the boot server, and a second LAN behind a router.
 
-    near LAN 10.77.0.0/24:  .1 plain DHCP server (and router advertisements), .2 boot server, .3 router, machines from .50
+    near LAN 10.77.0.0/24:  .1 plain DHCP server (and router advertisements), .2 boot server, .3 router,
+      machines from .50
     far LAN  10.77.1.0/24:  .1 router and DHCP relay, machines from .50
 
-Without router advertisements each boot with Debian's iPXE waits 16 seconds for IPv6, so the lab has them on both LANs.
+Without router advertisements each boot with Debian's iPXE waits 16 seconds for IPv6, so the lab has them on
+both LANs.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from types import TracebackType
 
 from pxeserver.lab.badline import Line
 from pxeserver.lab.capture import Capture
-from pxeserver.lab.firmware import Disk, Firmware
+from pxeserver.lab.firmware import Disk, Firmware, hide_ipxe
 from pxeserver.lab.machine import Machine, MachineSpec, first_free_mac
 from pxeserver.lab.netns import Namespace, allow_cubic, connect, need_root, run_prefix, sweep
 from pxeserver.lab.plaindhcp import dhcp_words, relay_words
@@ -67,7 +69,16 @@ class Lab:
         self.lan.ip("link", "add", "dev", name, "type", "bridge")
         self.lan.ip("link", "set", "dev", name, "up")
 
-    def _host(self, space: Namespace, port: str, address: str, bridge: str, name: str = "eth0", line: Line | None = None) -> None:
+    def _host(
+        self,
+        space: Namespace,
+        port: str,
+        address: str,
+        bridge: str,
+        *,
+        name: str = "eth0",
+        line: Line | None = None,
+    ) -> None:
         if line is None:
             connect(space, name, self.lan, port)
         else:
@@ -80,7 +91,9 @@ class Lab:
         self.lan.ip("link", "set", "dev", port, "master", bridge)
 
     def plain_dhcp(self, *, leases: bool = True, extra: Sequence[str] = ()) -> Process:
-        """Start the DHCP server of the near LAN, which knows nothing of PXE; with `leases` off it only advertises its router."""
+        """Start the DHCP server of the near LAN, which knows nothing of PXE; with `leases` off it only
+        advertises its router.
+        """
         words = dhcp_words(self.work, DHCP_ADDRESS, ROUTER_ADDRESS, leases=leases, extra=extra)
         process = self._stack.enter_context(self.dhcp.start(words, self.work / "dhcp.log"))
         process.wait_for_text("started")
@@ -93,12 +106,16 @@ class Lab:
         process.wait_for_text("started")
         return process
 
-    def start_server(self, command: Sequence[str], env: Mapping[str, str] | None = None, log: str = "server.log") -> Process:
+    def start_server(
+        self, command: Sequence[str], env: Mapping[str, str] | None = None, log: str = "server.log"
+    ) -> Process:
         """Start a program in the boot server's place."""
         return self._stack.enter_context(self.boot.start(command, self.work / log, env))
 
     def machine(self, firmware: Firmware, name: str = "", **more: object) -> Machine:
-        """A machine on the near LAN (on the far one with `far=True`), powered off. `more` are fields of MachineSpec."""
+        """A machine on the near LAN (on the far one with `far=True`), powered off. `more` are fields of
+        MachineSpec.
+        """
         number = len(self.machines) + 1
         mac = str(more.pop("mac", "")) or first_free_mac([m.spec.mac for m in self.machines])
         machine_id = str(more.pop("uuid", "")) or str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.prefix} {mac}"))
@@ -108,7 +125,7 @@ class Lab:
         self.lan.ip("tuntap", "add", "dev", tap, "mode", "tap")
         self.lan.ip("link", "set", "dev", tap, "master", "far" if spec.far else "near", "up")
         if firmware is Firmware.BIOS_PLAIN:
-            hide_user_class(self.lan, tap)
+            self.lan.run("nft", "-f", "-", stdin=hide_ipxe(tap))
         machine = self._stack.enter_context(Machine(spec, self.lan, tap, self.work))
         self.machines.append(machine)
         return machine
@@ -127,9 +144,12 @@ class Lab:
 
     @contextmanager
     def loss(self, percent: int, *, port: int | None = None) -> Iterator[None]:
-        """Drop a share of what the boot server receives (of one destination port with `port`) while the context lasts."""
+        """Drop a share of what the boot server receives (of one destination port with `port`) while the
+        context lasts.
+        """
         match = f"udp dport {port} " if port else ""
-        rules = f"table inet lab {{ chain in {{ type filter hook input priority 0; {match}numgen random mod 100 < {percent} drop; }} }}"
+        drop = f"{match}numgen random mod 100 < {percent} drop;"
+        rules = f"table inet lab {{ chain in {{ type filter hook input priority 0; {drop} }} }}"
         self.boot.run("nft", "-f", "-", stdin=rules)
         try:
             yield
@@ -143,14 +163,7 @@ class Lab:
     def __enter__(self) -> Lab:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
-
-
-# Where option 77 (user class) of the ROM's DISCOVER lies is found by hide_user_class's test against the golden capture.
-_USER_CLASS_AT = 0
-
-
-def hide_user_class(space: Namespace, tap: str) -> None:
-    """Make the iPXE ROM behind `tap` look like any PXE ROM."""
-    raise NotImplementedError(tap)

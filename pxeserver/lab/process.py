@@ -56,7 +56,9 @@ class Process:
         return self.log.read_text(errors="replace")
 
     def wait_for_text(self, wanted: str, timeout: float = 10.0) -> None:
-        """Return once the program has written `wanted`; LabError after `timeout` seconds or when it has ended without it."""
+        """Return once the program has written `wanted`; LabError after `timeout` seconds or when it has
+        ended without it.
+        """
         end = time.monotonic() + timeout
         while wanted not in self.text():
             if self.returncode is not None and wanted not in self.text():
@@ -83,5 +85,7 @@ class Process:
     def __enter__(self) -> Process:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()

@@ -1,0 +1,91 @@
+"""The lab by hand: `python -m pxeserver.lab machine ovmf-pxe --server 'python -m pxeserver run ...'`,
+`record`, `sweep`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from pxeserver.lab.badline import Line
+from pxeserver.lab.firmware import Firmware
+from pxeserver.lab.netns import sweep
+from pxeserver.lab.network import Lab
+from pxeserver.lab.record import record
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one lab command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="pxeserver.lab", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("sweep", help="remove what a killed run of the lab left behind")
+    kinds = [one.value for one in Firmware]
+    play = commands.add_parser(
+        "machine", help="boot machines on a private network until they are switched off or ^C"
+    )
+    play.add_argument("firmware", nargs="+", choices=kinds)
+    play.add_argument("--server", default="", help="command line of the boot server, started at 10.77.0.2")
+    play.add_argument("--no-dhcp", action="store_true", help="the plain DHCP server gives no leases")
+    play.add_argument("--memory", type=int, default=1024, help="MiB for each machine")
+    play.add_argument("--disk", type=int, default=0, help="an empty disk of this many MiB for each machine")
+    play.add_argument(
+        "--bad-line", action="store_true", help="30 ms round trip and 1 %% loss before the boot server"
+    )
+    play.add_argument("--work", type=Path, help="where logs and consoles go")
+    take = commands.add_parser("record", help="record what firmware says into golden captures")
+    take.add_argument("firmware", nargs="+", choices=kinds)
+    take.add_argument(
+        "--loaders", type=Path, required=True, help="folder with undionly.kpxe, snponly.efi, ipxe-arm64.efi"
+    )
+    take.add_argument("--out", type=Path, required=True, help="a folder for each firmware is made here")
+    take.add_argument(
+        "--suffix", default="", help="ends the folders' names, for another build of the loaders"
+    )
+    take.add_argument("--note", action="append", default=[], metavar="KEY=TEXT", help="goes into meta.json")
+    given = parser.parse_args(arguments)
+    if given.command == "sweep":
+        print("\n".join(sweep()))
+    elif given.command == "record":
+        note = dict(one.split("=", 1) for one in given.note)
+        for name in given.firmware:
+            with tempfile.TemporaryDirectory(prefix="pxelab-") as work:
+                print(
+                    name,
+                    *record(
+                        Firmware(name), given.loaders, given.out / (name + given.suffix), Path(work), note
+                    ),
+                )
+    else:
+        _play(given)
+    return 0
+
+
+def _play(given: argparse.Namespace) -> None:
+    work = given.work or Path(tempfile.mkdtemp(prefix="pxelab-"))
+    print(f"work={work}")
+    with Lab(work, line=Line() if given.bad_line else None) as lab, contextlib.suppress(KeyboardInterrupt):
+        lab.plain_dhcp(leases=not given.no_dhcp)
+        if given.server:
+            lab.start_server(shlex.split(given.server))
+        shown: dict[str, int] = {}
+        for kind in given.firmware:
+            number = len(lab.machines) + 1
+            disks = (lab.disk(f"m{number}", given.disk << 20),) if given.disk else ()
+            lab.machine(Firmware(kind), memory=given.memory, disks=disks).power_on()
+        while any(machine.running for machine in lab.machines):
+            for machine in lab.machines:
+                text = machine.console()
+                sys.stdout.write(text[shown.get(machine.spec.name, 0) :])
+                shown[machine.spec.name] = len(text)
+            sys.stdout.flush()
+            time.sleep(0.3)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
