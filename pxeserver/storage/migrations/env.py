@@ -1,0 +1,13 @@
+"""Alembic's entry: migrations run on the connection that the program (or a test) hands in."""
+
+from alembic import context
+from sqlalchemy.engine import Connection
+
+from pxeserver.storage import tables_seen  # noqa: F401 - its tables belong to the metadata
+from pxeserver.storage.tables import Base
+
+connection: Connection = context.config.attributes["connection"]
+# SQLite can alter little in place; batch mode makes a new table, copies, and renames.
+context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
+with context.begin_transaction():
+    context.run_migrations()
