@@ -44,6 +44,8 @@ class Reason(Enum):
     TOO_LARGE = "too-large"
     UNKNOWN_TRANSFER = "unknown-transfer"
     CONTROL_AWAY = "control-away"
+    STORE_UNAVAILABLE = "store-unavailable"
+    """The file is known and could not be read: our fault, never told as a missing file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +255,8 @@ class NodeState:
     """The install order this phase belongs to."""
     boot_once: int = 0
     """Number of the newest boot-once order already used."""
+    once_attempt: str = ""
+    """The attempt that used it: asking again, it gets the same answer."""
     reason: str = ""
     attempt: str = ""
     since: float = 0.0
