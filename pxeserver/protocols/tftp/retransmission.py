@@ -1,0 +1,75 @@
+"""How long to wait for an acknowledgement (the estimator of RFC 6298, with times that fit a LAN).
+
+Fixed timers of one to five seconds, which RFC 1350 leaves to the implementer and most servers use, turn one
+lost packet in a hundred into minutes for a boot file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds, except `patient_tries`, `plain_tries` and `offer_tries`."""
+
+    first: float = 0.2
+    """The wait before anything was measured."""
+    floor: float = 0.02
+    """Never resend sooner: clients that are busy for a scheduler tick are not lost packets."""
+    cap: float = 0.4
+    """The longest wait of the first `patient_tries` tries: back-off must not turn a lossy link into a stalled
+    one."""
+    patient_tries: int = 8
+    last_cap: float = 2.0
+    """The longest wait afterwards."""
+    give_up: float = 30.0
+    """Without progress for this long the transfer ends."""
+    half_open: float = 10.0
+    """The same before the client's first answer."""
+    offer_tries: int = 6
+    """How often an unanswered OACK is sent: it goes to an address nothing has proven yet."""
+    plain_tries: int = 2
+    """How often the first block of a transfer without options is sent before the first ACK, for the same
+    reason."""
+
+
+class Retransmission:
+    """Smoothed round trip time, its variation, and the back-off."""
+
+    __slots__ = ("_timing", "_tries", "_variation", "base", "smoothed")
+
+    def __init__(self, timing: Timing) -> None:
+        self._timing = timing
+        self.smoothed: float | None = None
+        self._variation = 0.0
+        self._tries = 0
+        self.base = timing.first
+        """The wait without back-off, seconds."""
+
+    def measured(self, round_trip: float) -> None:
+        """A block that was sent exactly once was acknowledged (Karn's rule); ends the back-off."""
+        smoothed = self.smoothed
+        if smoothed is None:
+            smoothed = round_trip
+            self._variation = round_trip / 2
+        else:
+            difference = round_trip - smoothed
+            self._variation += (abs(difference) - self._variation) / 4
+            smoothed += difference / 8
+        self.smoothed = smoothed
+        self.base = max(self._timing.floor, smoothed + 4 * self._variation)
+        self._tries = 0
+
+    def expired(self) -> None:
+        """A wait ended without an answer. The back-off stays until `measured`, or a long round trip would
+        never be seen."""
+        self._tries += 1
+
+    def wait(self) -> float:
+        """Seconds from a send to the next resend."""
+        if not self._tries:
+            return self.base
+        cap = self._timing.cap if self._tries <= self._timing.patient_tries else self._timing.last_cap
+        # The exponent is bounded: the cap is reached long before, and floats must not overflow.
+        return max(self.base, min(self.base * (1 << min(self._tries, 10)), cap))

@@ -1,0 +1,297 @@
+"""One read transfer, without socket and clock: datagrams and times in, datagrams out (RFC 1350, 2347, 7440).
+
+    transfer = Transfer(content, agreement, now)
+    send(transfer.packets_to_send())
+    ... transfer.receive(datagram, now) / transfer.handle_timer(now) at transfer.next_timer(), then send again
+    ... until transfer.done
+
+Blocks are counted from 1 without rollover inside; only on the wire they have 16 bits. A packet to send is a
+header and a piece of the content, so that a block goes from the mapped file to the kernel without being
+copied here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from pxeserver.protocols.tftp import packet
+from pxeserver.protocols.tftp.negotiation import Agreement
+from pxeserver.protocols.tftp.packet import DATA_HEADERS, ErrorCode
+from pxeserver.protocols.tftp.retransmission import Retransmission, Timing
+
+Outgoing = tuple[bytes, bytes | memoryview]
+"""Header and payload of one datagram."""
+
+_NOTHING = b""
+
+
+class End(Enum):
+    """How a transfer ended."""
+
+    SENT = "sent"
+    PROBE = "probe"
+    """The client wanted the answer to its options only (the size, mostly) and ended it with ERROR: normal."""
+    ABORTED = "aborted"
+    """The client sent ERROR in the middle."""
+    TIMED_OUT = "timed-out"
+    UNANSWERED = "unanswered"
+    """The client never reacted to our first packet."""
+    UNREACHABLE = "unreachable"
+    """The client's port is closed (ICMP)."""
+    REPLACED = "replaced"
+    """The client began anew from the same port."""
+    DROPPED = "dropped"
+    """Half-open and the oldest when there was no more room."""
+    STOPPED = "stopped"
+    """The server stops."""
+    FAULT = "fault"
+    """The content could not be read."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a transfer did so far."""
+
+    blocks_sent: int = 0
+    """DATA packets, resent ones counted each time."""
+    blocks_resent: int = 0
+    bytes_acked: int = 0
+
+
+class Transfer:
+    """The sending side of one RRQ. `content` must stay unchanged; `agreement` is what negotiate()
+    returned."""
+
+    __slots__ = (
+        "_acked", "_blksize", "_clean", "_content", "_gap_answered", "_half_open_tries", "_high", "_last",
+        "_modulus", "_next", "_offer", "_outgoing", "_progressed", "_retransmission", "_sent_at", "_size",
+        "_timing", "_window", "deadline", "end", "error", "progress", "proven",
+    )  # fmt: skip
+
+    def __init__(
+        self, content: bytes | memoryview, agreement: Agreement, now: float, timing: Timing | None = None
+    ) -> None:
+        self._content = content
+        self._size = len(content)
+        self._blksize = agreement.blksize
+        self._window = agreement.windowsize
+        # A content that fills its last block needs an empty one after it (RFC 1350 section 6).
+        self._last = self._size // self._blksize + 1
+        self._modulus = 65536 - agreement.rollover
+        self._timing = timing or Timing()
+        self._retransmission = Retransmission(self._timing)
+        self._offer = agreement.answer
+        self._acked = 0
+        self._next = 1
+        self._high = 0
+        self._clean = True
+        self._gap_answered = False
+        self._half_open_tries = 0
+        self._outgoing: list[Outgoing] = []
+        self._sent_at = self._progressed = now
+        self.deadline: float | None = None
+        self.proven = False
+        """The client has answered, so its address is no invention."""
+        self.end: End | None = None
+        self.error = ""
+        """The text of the ERROR that ended it, in whichever direction it went."""
+        self.progress = Progress()
+        self._send_first(now)
+
+    # -------------------------------------------------------------------------------------------- the machine
+
+    @property
+    def done(self) -> bool:
+        """Nothing will happen any more (a last ERROR may still be in packets_to_send)."""
+        return self.end is not None
+
+    @property
+    def confirmed(self) -> bool:
+        """The client has acknowledged every block."""
+        return self._acked == self._last
+
+    def age(self, now: float) -> float:
+        """Seconds since anything new was acknowledged, or since the request."""
+        return now - self._progressed
+
+    def receive(self, datagram: bytes, now: float) -> None:
+        """A datagram from the client's address and port. Raises MalformedPacket where it is not TFTP; the
+        transfer goes on."""
+        if self.end is not None:
+            return
+        if len(datagram) == 4 and datagram[:2] == b"\0\4":
+            self._on_ack((datagram[2] << 8) | datagram[3], now)
+            return
+        received = packet.decode(datagram)
+        if isinstance(received, packet.Ack):
+            self._on_ack(received.block, now)
+        elif isinstance(received, packet.Error):
+            self._on_error(received)
+        # DATA, OACK and requests make no sense from a reader. RFC 1350 would end the transfer with ERROR 4;
+        # ignoring them keeps a stray or forged datagram from stopping a boot. A repeated RRQ is the caller's
+        # to judge.
+
+    def packets_to_send(self) -> list[Outgoing]:
+        """What has to go out now, in order; the next call starts empty."""
+        outgoing, self._outgoing = self._outgoing, []
+        return outgoing
+
+    def next_timer(self) -> float | None:
+        """When handle_timer wants to be called, on the caller's clock; None once done."""
+        return self.deadline
+
+    def handle_timer(self, now: float) -> None:
+        """The time given by next_timer has come."""
+        if self.end is not None or self.deadline is None or now < self.deadline:
+            return
+        patience = self._timing.give_up if self.proven else self._timing.half_open
+        if now - self._progressed >= patience:
+            self.stop(End.TIMED_OUT if self.proven else End.UNANSWERED, "timeout")
+            return
+        self._retransmission.expired()
+        self._gap_answered = False
+        if self.proven:
+            self._send_window(now)
+        else:
+            self._resend_first(now)
+
+    # --------------------------------------------------------------------------- what the owner tells or asks
+
+    def request_repeated(self, now: float) -> bool:
+        """The same RRQ came again from the same port. False where the client means a new transfer.
+
+        While the first packet is unanswered it was lost or is on its way: send it again, for each request
+        once. Later a copy may have been late on the wire; but when nothing was acknowledged for a second, the
+        client began anew.
+        """
+        if not self.proven:
+            self._half_open_tries = min(self._half_open_tries, self._half_open_limit() - 1)
+            if now - self._sent_at >= self._timing.floor:
+                self._resend_first(now)
+            return True
+        return now - self._progressed < 1.0
+
+    def unreachable(self) -> None:
+        """ICMP says that nobody listens on the client's port.
+
+        After the last block that is a client that has everything, whose final ACK was lost, and which is
+        gone.
+        """
+        if self.end is None:
+            self._finish(End.SENT if self._high == self._last and self.proven else End.UNREACHABLE)
+
+    def stop(self, end: End, message: str) -> None:
+        """End it from this side, with an ERROR 0 to the client unless it is one that never answered."""
+        if self.end is not None:
+            return
+        self.error = message
+        self._finish(end)
+        if self.proven:
+            error = packet.encode(packet.Error(ErrorCode.NOT_DEFINED, message))
+            self._outgoing.append((error, _NOTHING))
+
+    # ------------------------------------------------------------------------------------------------- inside
+
+    def _on_ack(self, block: int, now: float) -> None:
+        acked = self._acked
+        if self._offer is not None and not self.proven:
+            # DATA follows the ACK 0 of the OACK and nothing else: that ACK proves the address.
+            if block == 0:
+                self._advance(0, now)
+            return
+        distance = (block - acked) % self._modulus
+        if self._modulus == 65535 and block == 0 and acked:
+            return
+        if distance == 0:
+            self._on_duplicate_ack(now)
+        elif distance < self._next - acked:
+            self._advance(distance, now)
+        # Everything else is older than what is acknowledged already, or was never sent.
+
+    def _advance(self, distance: int, now: float) -> None:
+        """`distance` more blocks have arrived; after the OACK's ACK it is 0."""
+        self.proven = True
+        self._progressed = now
+        if self._clean:
+            self._retransmission.measured(now - self._sent_at)
+        self._acked = acked = self._acked + distance
+        if acked == self._last:
+            self.progress.bytes_acked = self._size
+            self._finish(End.SENT)
+            return
+        self.progress.bytes_acked = acked * self._blksize
+        self._gap_answered = False
+        # An ACK inside the window tells of a gap after it: go on from there (RFC 7440 section 4).
+        self._send_window(now)
+
+    def _on_duplicate_ack(self, now: float) -> None:
+        """Answering each duplicate ACK doubles every packet from then on (the Sorcerer's Apprentice, RFC 1123
+        4.2.3.1).
+
+        In lock-step a duplicate counts only after the time in which a lost block would have been resent
+        anyway. With windows it is also how the client tells that the first block of the window is missing
+        (RFC 7440): believed once for each position, and not sooner than a round trip after the window was
+        sent.
+        """
+        if not self.proven:
+            return
+        since = now - self._sent_at
+        if since >= self._retransmission.base:
+            self._send_window(now)
+        elif self._window > 1 and not self._gap_answered:
+            smoothed = self._retransmission.smoothed
+            if smoothed is not None and since >= smoothed / 2:
+                self._gap_answered = True
+                self._send_window(now)
+
+    def _on_error(self, error: packet.Error) -> None:
+        self.error = f"{error.code} {error.message}".strip()
+        asked_only = self._offer is not None and self._acked == 0 and error.code in (
+            ErrorCode.NOT_DEFINED, ErrorCode.OPTIONS_REFUSED,
+        )  # fmt: skip
+        self._finish(End.PROBE if asked_only else End.ABORTED)
+
+    def _send_first(self, now: float) -> None:
+        self._half_open_tries += 1
+        if self._offer is None:
+            self._send_window(now)
+            return
+        self._sent_at = now
+        self.deadline = now + self._retransmission.wait()
+        self._outgoing.append((packet.encode(packet.OptionAck(self._offer)), _NOTHING))
+
+    def _resend_first(self, now: float) -> None:
+        self._clean = False
+        if self._half_open_tries < self._half_open_limit():
+            self._send_first(now)
+        else:
+            self.deadline = self._progressed + self._timing.half_open
+
+    def _half_open_limit(self) -> int:
+        return self._timing.plain_tries if self._offer is None else self._timing.offer_tries
+
+    def _send_window(self, now: float) -> None:
+        """Send the blocks after the last acknowledged one, as many as the window takes."""
+        first = self._acked + 1
+        end = min(first + self._window, self._last + 1)
+        size, content, modulus, outgoing = self._blksize, self._content, self._modulus, self._outgoing
+        offset = self._acked * size
+        for block in range(first, end):
+            number = block & 0xFFFF if modulus == 65536 else (block - 1) % 65535 + 1
+            outgoing.append((DATA_HEADERS[number], content[offset : offset + size]))
+            offset += size
+        self.progress.blocks_sent += end - first
+        # Only a window of blocks that were never sent before can be timed.
+        self._clean = first > self._high
+        if not self._clean:
+            self.progress.blocks_resent += min(end - 1, self._high) - first + 1
+        self._high = max(self._high, end - 1)
+        self._next = end
+        self._sent_at = now
+        self.deadline = now + self._retransmission.wait()
+
+    def _finish(self, end: End) -> None:
+        self.end = end
+        self.deadline = None
+        self._outgoing = []

@@ -1,0 +1,290 @@
+"""The TFTP server: the socket and the clock around protocols.tftp. It only reads.
+
+One socket serves all transfers from the well-known port, so that one hole in a firewall is enough and a
+transfer costs no descriptor. With a port range each transfer has its own port instead, as RFC 1350 describes
+it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pxeserver.boot.model import Ignore, Interface, Reason
+from pxeserver.protocols.tftp import packet
+from pxeserver.protocols.tftp.packet import ErrorCode, MalformedPacket, Request
+from pxeserver.protocols.tftp.transfer import End, Transfer
+from pxeserver.protocols.tftp.transfers import Admission, Entry, Peer, Transfers
+from pxeserver.servers import tftp_socket
+from pxeserver.servers.tftp_access import ServedLinks
+from pxeserver.servers.tftp_content import Resolve
+from pxeserver.servers.tftp_report import Delivery, Reporter
+from pxeserver.servers.tftp_requests import Granted, Requests, TftpOptions
+from pxeserver.servers.tftp_socket import Ancillary, Destination, TftpSocket, destination, leave_from
+
+if TYPE_CHECKING:
+    from pxeserver.servers.plane import Plane
+
+log = logging.getLogger(__name__)
+
+DATAGRAMS_A_TURN = 128
+"""Read at most this many before other work of the event loop has its turn."""
+
+STRAY_ERRORS_A_SECOND = 100
+"""ERROR 5 answers to packets of no transfer; more of them are a flood, and get nothing."""
+
+PROGRESS_SECONDS = 2.0
+"""Between progress reports of a long transfer."""
+
+_REQUESTS = (b"\0\1", b"\0\2")
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """A datagram outside of a transfer, and how it came."""
+
+    sock: TftpSocket
+    datagram: bytes
+    peer: Peer
+    where: Destination
+    now: float
+
+
+class TftpServer:
+    """Answers read requests on one bound socket. Made once; `start` on the running loop, then `stop`."""
+
+    def __init__(self, plane: Plane, resolve: Resolve, options: TftpOptions | None = None) -> None:
+        self._plane = plane
+        self._options = options or TftpOptions()
+        self._requests = Requests(plane, resolve, self._options)
+        self._links = ServedLinks()
+        self._transfers: Transfers[Delivery] = Transfers(self._options.limits)
+        self._reporter = Reporter(plane)
+        self._main: TftpSocket | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._progress_timer: asyncio.TimerHandle | None = None
+        self._idle = asyncio.Event()
+        self._stopping = False
+        self._stray_second = 0
+        self._stray_errors = 0
+
+    @property
+    def active(self) -> int:
+        """Running transfers."""
+        return len(self._transfers)
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Ended transfers by how they ended, and what was sent; for metrics and tests."""
+        return self._reporter.counters
+
+    def start(self, sock: TftpSocket) -> None:
+        """Serve on this socket, which is the server's from now on."""
+        self._loop = asyncio.get_running_loop()
+        self._main = sock
+        self._loop.add_reader(sock.fileno(), self._readable, sock)
+        self._idle.set()
+
+    async def stop(self, grace: float = 0.0) -> None:
+        """Take no new requests, give running transfers `grace` seconds, end the rest with an ERROR, close."""
+        self._stopping = True
+        if grace > 0 and self.active:
+            try:
+                await asyncio.wait_for(self._idle.wait(), grace)
+            except TimeoutError:
+                log.info("tftp stopping with transfers=%d", self.active)
+        now = self._loop.time()
+        for entry in self._transfers.end_all(End.STOPPED, "server is stopping"):
+            self._after(entry, now)
+        for timer in (self._timer, self._progress_timer):
+            if timer is not None:
+                timer.cancel()
+        if self._main is not None:
+            self._close(self._main)
+
+    # ---------------------------------------------------------------------------------------- datagrams in
+
+    def _readable(self, sock: TftpSocket) -> None:
+        now = self._loop.time()
+        find = self._transfers.find
+        seen = 0
+        while seen < DATAGRAMS_A_TURN:
+            received = sock.receive()
+            if received is None:
+                self._unreachable(sock, now)
+                break
+            seen += 1
+            datagram, ancillary, peer = received
+            entry = find(peer)
+            if entry is not None and entry.owner.sock is sock and datagram[:2] not in _REQUESTS:
+                try:
+                    entry.transfer.receive(datagram, now)
+                except MalformedPacket:
+                    self._plane.ignored(Ignore(Reason.MALFORMED, peer[0]))
+                self._after(entry, now)
+            else:
+                self._not_of_a_transfer(sock, datagram, ancillary, peer)
+        self._arm()
+
+    def _not_of_a_transfer(self, sock: TftpSocket, datagram: bytes, ancillary: Ancillary, peer: Peer) -> None:
+        """A request, or a packet that belongs to no transfer of its sender on this port."""
+        where = destination(ancillary)
+        if where is None or where.broadcast:
+            # RFC 1123 section 4.2.3.5: a request to a broadcast address is not answered.
+            self._plane.ignored(Ignore(Reason.NOT_A_REQUEST, peer[0]))
+            return
+        site, policy = self._plane.site(), self._plane.catalog().policy
+        interface = self._links.of(site, policy).interface(peer[0], where.interface, where.local)
+        if interface is None:
+            self._plane.ignored(Ignore(Reason.NOT_SERVED_HERE, peer[0]))
+            return
+        arrival = _Arrival(sock, datagram, peer, where, self._loop.time())
+        try:
+            received = packet.decode(datagram)
+        except MalformedPacket as fault:
+            self._plane.ignored(Ignore(Reason.MALFORMED, peer[0]))
+            if datagram[:2] in _REQUESTS:
+                self._refuse(arrival, ErrorCode.ILLEGAL_OPERATION, str(fault))
+            return
+        if not isinstance(received, Request) or sock is not self._main:
+            self._on_stray(received, arrival)
+        elif not self._stopping:
+            self._on_request(received, arrival, interface)
+
+    def _on_stray(self, received: packet.Packet, arrival: _Arrival) -> None:
+        """RFC 1350 section 4: the sender of a foreign packet is told, the transfer it disturbs goes on."""
+        # An ERROR is never answered, or two servers could send errors to each other for ever.
+        if isinstance(received, packet.Error) or self._transfers.ended_lately(arrival.peer, arrival.now):
+            return
+        self._plane.ignored(Ignore(Reason.UNKNOWN_TRANSFER, arrival.peer[0]))
+        if int(arrival.now) != self._stray_second:
+            self._stray_second, self._stray_errors = int(arrival.now), 0
+        self._stray_errors += 1
+        if self._stray_errors <= STRAY_ERRORS_A_SECOND:
+            self._refuse(arrival, ErrorCode.UNKNOWN_TRANSFER_ID, "unknown transfer")
+
+    def _on_request(self, request: Request, arrival: _Arrival, interface: Interface) -> None:
+        peer, now = arrival.peer, arrival.now
+        admission, entry = self._transfers.admit(peer, arrival.datagram, now)
+        if admission is Admission.REPEATED and entry is not None:
+            self._after(entry, now)
+            return
+        if admission is not Admission.NEW:
+            if admission is Admission.TOO_MANY:
+                self._plane.ignored(Ignore(Reason.TOO_MANY_TRANSFERS, peer[0]))
+            return
+        judged = self._requests.judge(request, peer, interface)
+        if entry is not None and (entry.peer == peer or isinstance(judged, Granted)):
+            entry.transfer.stop(End.REPLACED if entry.peer == peer else End.DROPPED, "another request came")
+            # To the same port an ERROR would end the new transfer.
+            self._after(entry, now, quietly=entry.peer == peer)
+        if isinstance(judged, Granted):
+            self._begin(judged, arrival)
+            return
+        self._plane.ignored(Ignore(judged.reason, peer[0]))
+        log.debug("tftp refused address=%s file=%r reason=%s", peer[0], judged.name, judged.reason.name)
+        if judged.served is not None:
+            self._reporter.refused(judged.served, judged.name, peer, judged.reason, judged.message)
+        if judged.code is not None:
+            self._refuse(arrival, judged.code, judged.message)
+
+    def _begin(self, granted: Granted, arrival: _Arrival) -> None:
+        peer, now, local = arrival.peer, arrival.now, arrival.where.local
+        sock = self._socket_for(arrival)
+        if sock is None:
+            reason = Reason.TOO_MANY_TRANSFERS
+            self._plane.ignored(Ignore(reason, peer[0]))
+            self._reporter.refused(granted.served, granted.name, peer, reason, "no free port")
+            self._refuse(arrival, ErrorCode.NOT_DEFINED, "no free port")
+            return
+        transfer = Transfer(granted.mapping.view, granted.agreement, now, self._options.timing)
+        delivery = Delivery(granted, sock, leave_from(local), self._plane.now())
+        self._idle.clear()
+        self._after(self._transfers.add(peer, transfer, arrival.datagram, delivery), now)
+        if self._progress_timer is None:
+            self._progress_timer = self._loop.call_later(PROGRESS_SECONDS, self._report_progress)
+
+    def _socket_for(self, arrival: _Arrival) -> TftpSocket | None:
+        """The socket of a new transfer: the common one, or its own from the port range; None with no port
+        free."""
+        if self._options.port_range is None:
+            return arrival.sock
+        first, last = self._options.port_range
+        ports = range(first, last + 1)
+        for port in random.sample(ports, min(len(ports), 50)):
+            try:
+                sock = tftp_socket.bind(arrival.where.local, port, shared=False)
+            except OSError:
+                continue
+            self._loop.add_reader(sock.fileno(), self._readable, sock)
+            return sock
+        return None
+
+    def _unreachable(self, sock: TftpSocket, now: float) -> None:
+        for peer in sock.unreachable_peers():
+            entry = self._transfers.find(peer)
+            if entry is not None and entry.owner.sock is sock:
+                entry.transfer.unreachable()
+                self._after(entry, now)
+
+    # --------------------------------------------------------------------------------------- datagrams out
+
+    def _after(self, entry: Entry[Delivery], now: float, *, quietly: bool = False) -> None:
+        """Something happened to a transfer: send what it wants to send, and see whether it began or ended."""
+        transfer, delivery = entry.transfer, entry.owner
+        outgoing = transfer.packets_to_send()
+        if outgoing and not quietly:
+            try:
+                delivery.sock.send(outgoing, entry.peer, delivery.ancillary)
+            except OSError as fault:
+                log.error("tftp cannot send address=%s file=%r error=%s", entry.peer[0], delivery.name, fault)
+                transfer.stop(End.FAULT, str(fault))
+        if entry.half_open and transfer.proven:
+            self._reporter.started(entry)
+        self._transfers.touched(entry)
+        if transfer.done:
+            self._transfers.remove(entry, now)
+            self._reporter.ended(entry)
+            if delivery.sock is not self._main:
+                self._close(delivery.sock)
+            if not self.active:
+                self._idle.set()
+
+    def _refuse(self, arrival: _Arrival, code: ErrorCode, message: str) -> None:
+        error = packet.encode(packet.Error(code, message))
+        arrival.sock.send([(error, b"")], arrival.peer, leave_from(arrival.where.local))
+
+    def _close(self, sock: TftpSocket) -> None:
+        if sock.fileno() >= 0:
+            self._loop.remove_reader(sock.fileno())
+            sock.close()
+
+    # ---------------------------------------------------------------------------------------------- timers
+
+    def _arm(self) -> None:
+        """Have the loop call us when the first transfer's timer comes."""
+        due = self._transfers.next_timer()
+        if self._timer is not None:
+            if due is not None and self._timer.when() <= due:
+                return  # it comes early enough, and is set anew then
+            self._timer.cancel()
+            self._timer = None
+        if due is not None:
+            self._timer = self._loop.call_at(due, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        for entry in self._transfers.due(now):
+            entry.transfer.handle_timer(now)
+            self._after(entry, now)
+        self._arm()
+
+    def _report_progress(self) -> None:
+        self._progress_timer = None
+        if self.active:
+            self._reporter.progressed(self._transfers)
+            self._progress_timer = self._loop.call_later(PROGRESS_SECONDS, self._report_progress)

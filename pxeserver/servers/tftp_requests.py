@@ -1,0 +1,129 @@
+"""What a read request gets: content and agreed options, or a refusal. No socket in here."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pxeserver.boot.model import Ignore, Interface, Reason
+from pxeserver.protocols.tftp.filename import ForbiddenName, decode_name
+from pxeserver.protocols.tftp.negotiation import LARGEST_WINDOWSIZE, Agreement, largest_blksize, negotiate
+from pxeserver.protocols.tftp.packet import ErrorCode, Opcode, Request
+from pxeserver.protocols.tftp.retransmission import Timing
+from pxeserver.protocols.tftp.transfers import Limits, Peer
+from pxeserver.servers.tftp_content import LARGEST_NETASCII, Mapping, Mappings, Resolve, Served, to_netascii
+
+if TYPE_CHECKING:
+    from pxeserver.servers.plane import Plane
+
+log = logging.getLogger(__name__)
+
+SILENT = {Reason.DRY_RUN, Reason.POLICY_IGNORE, Reason.POLICY_OBSERVE, Reason.NOT_SERVED_HERE, Reason.NOT_PXE}
+"""Refusals that must not even show that there is a server."""
+
+DENIED = {Reason.ACCESS_DENIED, Reason.NODE_HELD, Reason.IDENTITY_CONFLICT}
+"""Refusals that are told as ERROR 2; all others as ERROR 1, at once: clients try the next name then."""
+
+
+@dataclass(frozen=True, slots=True)
+class TftpOptions:
+    """What an operator may set."""
+
+    limits: Limits = field(default_factory=Limits)
+    timing: Timing = field(default_factory=Timing)
+    port_range: tuple[int, int] | None = None
+    """Inclusive; None for everything from the listening port."""
+    rollover: int = 0
+    """Block number after 65535 for clients that do not ask: 0, or 1."""
+    windowsize: int = LARGEST_WINDOWSIZE
+    """The largest window agreed to."""
+    blksize: int | None = None
+    """The largest block size agreed to; None for what the link's MTU takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A request that is served."""
+
+    served: Served
+    name: str
+    mapping: Mapping
+    agreement: Agreement
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A request that is not. The ERROR to send; no code for silence."""
+
+    code: ErrorCode | None
+    message: str
+    reason: Reason
+    name: str = ""
+    served: Served | None = None
+    """Set where the decision granted the file and we could not read it: a failure of the attempt."""
+
+
+class Requests:
+    """Judges requests."""
+
+    def __init__(self, plane: Plane, resolve: Resolve, options: TftpOptions) -> None:
+        self._resolve = resolve
+        self._options = options
+        self._mappings = Mappings(plane.open)
+
+    def judge(self, request: Request, peer: Peer, interface: Interface) -> Granted | Refusal:
+        """Decide on one request that came over `interface`."""
+        if request.opcode is Opcode.WRQ:
+            return Refusal(ErrorCode.ACCESS_VIOLATION, "this server is read-only", Reason.ACCESS_DENIED)
+        if request.mode not in ("octet", "netascii"):
+            return Refusal(ErrorCode.ILLEGAL_OPERATION, "unknown mode, use octet", Reason.MALFORMED)
+        try:
+            name = decode_name(request.name)
+        except ForbiddenName as fault:
+            return Refusal(ErrorCode.ACCESS_VIOLATION, str(fault), Reason.ACCESS_DENIED)
+        served = self._resolve(name, peer, interface) if name else Ignore(Reason.NOT_FOUND)
+        if isinstance(served, Ignore):
+            return _refusal(served, name)
+        mapping = self._content(served, name, request.mode)
+        if isinstance(mapping, Refusal):
+            return mapping
+        return Granted(served, name, mapping, self._agree(request, len(mapping.view), interface))
+
+    def _content(self, served: Served, name: str, mode: str) -> Mapping | Refusal:
+        try:
+            mapping = self._mappings.get(served.content)
+        except FileNotFoundError:
+            code, text = ErrorCode.FILE_NOT_FOUND, "file is not in the store"
+            return Refusal(code, text, Reason.NOT_FOUND, name, served)
+        except OSError as fault:
+            # A broken store is our fault and must not look like a missing file, which clients take for an
+            # answer.
+            log.error("tftp store unavailable file=%r error=%s", name, fault)
+            code, text = ErrorCode.NOT_DEFINED, "file store unavailable"
+            return Refusal(code, text, Reason.STORE_UNAVAILABLE, name, served)
+        if mode == "octet":
+            return mapping
+        if len(mapping.view) > LARGEST_NETASCII:
+            text = "too large for netascii, use octet"
+            return Refusal(ErrorCode.NOT_DEFINED, text, Reason.TOO_LARGE, name, served)
+        return Mapping(memoryview(to_netascii(mapping.view)))
+
+    def _agree(self, request: Request, size: int, interface: Interface) -> Agreement:
+        fitting = largest_blksize(interface.mtu)
+        return negotiate(
+            request.options,
+            size,
+            blksize_limit=min(fitting, self._options.blksize or fitting),
+            windowsize_limit=self._options.windowsize,
+            rollover=self._options.rollover,
+        )
+
+
+def _refusal(ignore: Ignore, name: str) -> Refusal:
+    """The decision's silence as TFTP says it."""
+    if ignore.reason in SILENT:
+        return Refusal(None, "", ignore.reason, name)
+    if ignore.reason in DENIED:
+        return Refusal(ErrorCode.ACCESS_VIOLATION, "access denied", ignore.reason, name)
+    return Refusal(ErrorCode.FILE_NOT_FOUND, "file not found", ignore.reason, name)
