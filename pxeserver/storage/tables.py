@@ -51,8 +51,8 @@ class NodeRow(Edited, Base):
     name: Mapped[str] = mapped_column(unique=True)
     uuid: Mapped[str | None] = mapped_column(index=True)
     serial: Mapped[str | None] = mapped_column(index=True)
-    settings: Mapped[dict[str, Any]] = mapped_column("values")
-    install_order: Mapped[int] = mapped_column("order", default=0)
+    values: Mapped[dict[str, Any]]
+    order: Mapped[int] = mapped_column(default=0)
     boot_once_number: Mapped[int] = mapped_column(default=0)
     boot_once_profile: Mapped[str | None]
     hold: Mapped[str] = mapped_column(default="")
@@ -82,7 +82,7 @@ class ConsentRow(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     node_id: Mapped[int] = mapped_column(ForeignKey("nodes.id", ondelete="CASCADE"), index=True)
-    install_order: Mapped[int] = mapped_column("order")
+    order: Mapped[int]
     disk_serial: Mapped[str]
     signatures: Mapped[list[Any]]
     by: Mapped[str]
@@ -115,7 +115,7 @@ class GroupRow(Edited, Base):
     name: Mapped[str] = mapped_column(unique=True)
     selector: Mapped[str]
     match: Mapped[str]
-    settings: Mapped[dict[str, Any]] = mapped_column("values")
+    values: Mapped[dict[str, Any]]
 
 
 class ImageRow(Edited, Base):
@@ -157,7 +157,7 @@ class ProfileRow(Edited, Base):
     install: Mapped[bool] = mapped_column(default=False)
     title: Mapped[str] = mapped_column(default="")
     in_menu: Mapped[bool] = mapped_column(default=True)
-    settings: Mapped[dict[str, Any]] = mapped_column("values")
+    values: Mapped[dict[str, Any]]
 
 
 class LoaderRow(Edited, Base):

@@ -86,7 +86,7 @@ class NodeStateRow(Base):
 
     node_id: Mapped[int] = mapped_column(ForeignKey("nodes.id", ondelete="CASCADE"), primary_key=True)
     phase: Mapped[str]
-    install_order: Mapped[int] = mapped_column("order")
+    order: Mapped[int]
     boot_once: Mapped[int]
     reason: Mapped[str]
     attempt: Mapped[str]

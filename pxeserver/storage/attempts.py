@@ -1,0 +1,152 @@
+"""Attempts and their events in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, fields, replace
+from typing import Any
+
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from pxeserver.boot.model import Event, EventKind
+from pxeserver.storage.records import AttemptRecord
+from pxeserver.storage.tables import NodeRow
+from pxeserver.storage.tables_seen import AttemptEventRow, AttemptRow
+
+MAX_EVENTS = 500
+"""Events kept of one attempt: a normal boot has about 20, a machine in a loop must not fill the disk."""
+_UNTOLD = (EventKind.FILE_PROGRESS, EventKind.INSTALL_PROGRESS)
+"""Kinds that only watchers see live; the timeline has the start and the end."""
+_COLUMNS = tuple(getattr(AttemptRow, f.name) for f in fields(AttemptRecord) if f.name != "timeline")
+
+
+class AttemptLog:
+    """The attempts, seen through one transaction."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def add_events(self, events: Iterable[Event]) -> None:
+        """Add events to the timelines of their attempts, which begin with their first event."""
+        grouped: dict[str, list[Event]] = {}
+        for event in events:
+            if event.attempt:
+                grouped.setdefault(event.attempt, []).append(event)
+        known = await self._known_nodes(e.node_id for e in _flat(grouped))
+        rows = []
+        for attempt, steps in grouped.items():
+            count = await self._advance(attempt, steps, known)
+            told = [step for step in steps if step.kind not in _UNTOLD]
+            rows.extend(_event_row(step) for step in told[: max(0, MAX_EVENTS - count)])
+        if rows:
+            await self._connection.execute(insert(AttemptEventRow), rows)
+
+    async def newest(
+        self,
+        limit: int = 100,
+        *,
+        mac: str | None = None,
+        node_id: int | None = None,
+        open_only: bool = False,
+        before: float | None = None,
+    ) -> list[AttemptRecord]:
+        """Attempts, newest first, without their events."""
+        query = select(*_COLUMNS).order_by(AttemptRow.started.desc(), AttemptRow.id).limit(limit)
+        for wanted, condition in (
+            (mac is not None, AttemptRow.mac == mac),
+            (node_id is not None, AttemptRow.node_id == node_id),
+            (open_only, AttemptRow.closed.is_(None)),
+            (before is not None, AttemptRow.started < before),
+        ):
+            query = query.where(condition) if wanted else query
+        return [AttemptRecord(*row) for row in await self._connection.execute(query)]
+
+    async def find(self, attempt: str) -> AttemptRecord | None:
+        """One attempt with its timeline."""
+        row = (await self._connection.execute(select(*_COLUMNS).where(AttemptRow.id == attempt))).first()
+        if row is None:
+            return None
+        return replace(AttemptRecord(*row), timeline=tuple(await self.timeline(attempt)))
+
+    async def timeline(self, attempt: str) -> list[Event]:
+        """The events of an attempt, oldest first."""
+        query = select(
+            AttemptEventRow.at,
+            AttemptEventRow.kind,
+            AttemptEventRow.attempt,
+            AttemptEventRow.mac,
+            AttemptEventRow.node_id,
+            AttemptEventRow.detail,
+        ).where(AttemptEventRow.attempt == attempt)
+        rows = await self._connection.execute(query.order_by(AttemptEventRow.at, AttemptEventRow.id))
+        return [Event(row[0], EventKind(row[1]), *row[2:]) for row in rows]
+
+    async def stale(self, before: float, limit: int = 500) -> list[AttemptRecord]:
+        """Open attempts with no event since `before`, oldest first."""
+        query = select(*_COLUMNS).where(AttemptRow.closed.is_(None), AttemptRow.last < before)
+        rows = await self._connection.execute(query.order_by(AttemptRow.last).limit(limit))
+        return [AttemptRecord(*row) for row in rows]
+
+    async def close(self, attempt: str, at: float, diagnosis: str, text: str, next_step: str) -> None:
+        """End an attempt with what was found about it."""
+        values = {"closed": at, "diagnosis": diagnosis, "text": text, "next_step": next_step}
+        await self._connection.execute(update(AttemptRow).where(AttemptRow.id == attempt).values(**values))
+
+    async def forget(self, before: float, keep: int) -> int:
+        """Remove closed attempts begun before `before`, and all beyond the newest `keep`; returns how many."""
+        query = select(AttemptRow.started).order_by(AttemptRow.started.desc()).offset(keep).limit(1)
+        edge = await self._connection.scalar(query)
+        old = AttemptRow.started < before
+        where = old if edge is None else old | (AttemptRow.started <= edge)
+        done = await self._connection.execute(delete(AttemptRow).where(AttemptRow.closed.is_not(None), where))
+        return done.rowcount
+
+    async def _advance(self, attempt: str, steps: list[Event], known: set[int]) -> int:
+        """Bring the attempt's row up to its newest step; returns how many events it had before."""
+        newest = max(steps, key=lambda step: step.at)
+        query = select(func.count()).where(AttemptEventRow.attempt == attempt)
+        before: int = await self._connection.scalar(query) or 0
+        node_id = next((s.node_id for s in reversed(steps) if s.node_id in known), None)
+        address = next((str(s.detail["address"]) for s in reversed(steps) if s.detail.get("address")), None)
+        row = AttemptRecord(
+            attempt, newest.mac, node_id, address, steps[0].at, newest.at, newest.kind.value, len(steps)
+        )
+        values = {name: value for name, value in asdict(row).items() if name != "timeline"}
+        statement = upsert(AttemptRow).values(**values)
+        changed = {
+            "last": func.max(AttemptRow.last, statement.excluded.last),
+            "stage": statement.excluded.stage,
+            "events": AttemptRow.events + statement.excluded.events,
+            "node_id": func.coalesce(statement.excluded.node_id, AttemptRow.node_id),
+            "address": func.coalesce(statement.excluded.address, AttemptRow.address),
+            # A sign of life opens an attempt again that was thought to be over.
+            "closed": None,
+            "diagnosis": "",
+            "text": "",
+            "next_step": "",
+        }
+        await self._connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=changed))
+        return before
+
+    async def _known_nodes(self, ids: Iterable[int | None]) -> set[int]:
+        wanted = {node_id for node_id in ids if node_id is not None}
+        found = await self._connection.scalars(select(NodeRow.id).where(NodeRow.id.in_(wanted)))
+        return set(found.all())
+
+
+def _flat(grouped: dict[str, list[Event]]) -> Iterable[Event]:
+    for steps in grouped.values():
+        yield from steps
+
+
+def _event_row(event: Event) -> dict[str, Any]:
+    return {
+        "attempt": event.attempt,
+        "at": event.at,
+        "kind": event.kind.value,
+        "mac": event.mac,
+        "node_id": event.node_id,
+        "detail": dict(event.detail),
+    }

@@ -1,0 +1,146 @@
+"""Machines that were seen, inventories, and the audit trail in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from pxeserver.boot.model import Machine
+from pxeserver.storage.records import AuditRecord, InventoryRecord, MachineRecord
+from pxeserver.storage.tables import AuditRow
+from pxeserver.storage.tables_seen import InventoryRow, MachineRow
+
+INVENTORIES_KEPT = 10
+"""Reports kept of one machine."""
+MACHINES_KEPT = 10_000
+"""Unknown machines kept: forged MAC addresses must not fill the disk."""
+_COLUMNS = tuple(getattr(MachineRow, f.name) for f in fields(MachineRecord))
+_INVENTORY = tuple(getattr(InventoryRow, f.name) for f in fields(InventoryRecord))
+_AUDIT = tuple(getattr(AuditRow, f.name) for f in fields(AuditRecord))
+
+
+class Machines:
+    """Unknown machines, seen through one transaction."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def seen(self, code: str, machine: Machine, at: float, times: int = 1) -> None:
+        """Record that an unknown machine asked; what it did not tell this time stays as it was."""
+        row = MachineRecord(
+            code,
+            machine.mac,
+            machine.uuid,
+            machine.serial,
+            machine.arch,
+            machine.vendor,
+            machine.product,
+            machine.address,
+            machine.subnet,
+            at,
+            at,
+            times,
+        )
+        statement = upsert(MachineRow).values(**asdict(row))
+        new = statement.excluded
+        changed: dict[str, Any] = {
+            name: func.coalesce(new[name], getattr(MachineRow, name))
+            for name in ("uuid", "serial", "arch", "address", "subnet")
+        }
+        changed |= {
+            name: func.coalesce(func.nullif(new[name], ""), getattr(MachineRow, name))
+            for name in ("vendor", "product")
+        }
+        changed |= {"mac": new.mac, "last_seen": new.last_seen, "count": MachineRow.count + times}
+        await self._connection.execute(statement.on_conflict_do_update(index_elements=["code"], set_=changed))
+
+    async def all(self, limit: int = 1000, *, unknown_only: bool = True) -> list[MachineRecord]:
+        """Machines, newest seen first; by default those that are no node."""
+        query = select(*_COLUMNS).order_by(MachineRow.last_seen.desc()).limit(limit)
+        if unknown_only:
+            query = query.where(MachineRow.node_id.is_(None))
+        return [MachineRecord(*row) for row in await self._connection.execute(query)]
+
+    async def find(self, code: str) -> MachineRecord | None:
+        """The machine with this code, in whatever case it was typed."""
+        query = select(*_COLUMNS).where(MachineRow.code == code.strip().upper())
+        row = (await self._connection.execute(query)).first()
+        return MachineRecord(*row) if row else None
+
+    async def became(self, code: str, node_id: int) -> None:
+        """The machine is this node now; its inventories go with it."""
+        machine = await self.find(code)
+        await self._connection.execute(
+            update(MachineRow).where(MachineRow.code == code).values(node_id=node_id)
+        )
+        if machine is not None:
+            orphans = (InventoryRow.mac == machine.mac, InventoryRow.node_id.is_(None))
+            await self._connection.execute(update(InventoryRow).where(*orphans).values(node_id=node_id))
+
+    async def forget(self, code: str) -> bool:
+        """Remove a machine from the list; whether it was there."""
+        done = await self._connection.execute(delete(MachineRow).where(MachineRow.code == code))
+        return done.rowcount > 0
+
+    async def trim(self) -> None:
+        """Remove the unknown machines that were not seen for longest, beyond MACHINES_KEPT."""
+        unknown = select(MachineRow.id).where(MachineRow.node_id.is_(None))
+        rest = unknown.order_by(MachineRow.last_seen.desc()).offset(MACHINES_KEPT)
+        await self._connection.execute(delete(MachineRow).where(MachineRow.id.in_(rest)))
+
+
+class Inventories:
+    """What machines reported, seen through one transaction."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def add(
+        self, mac: str, node_id: int | None, attempt: str, at: float, body: Mapping[str, Any]
+    ) -> None:
+        """Store a report; of one machine the newest INVENTORIES_KEPT stay."""
+        values = {"mac": mac, "node_id": node_id, "attempt": attempt, "at": at, "body": dict(body)}
+        await self._connection.execute(insert(InventoryRow).values(**values))
+        ids = select(InventoryRow.id).where(InventoryRow.mac == mac)
+        rest = ids.order_by(InventoryRow.id.desc()).offset(INVENTORIES_KEPT)
+        await self._connection.execute(delete(InventoryRow).where(InventoryRow.id.in_(rest)))
+
+    async def newest(
+        self, *, node_id: int | None = None, mac: str | None = None, limit: int = 1
+    ) -> list[InventoryRecord]:
+        """The newest reports of a node or of a MAC address, newest first."""
+        query = select(*_INVENTORY).order_by(InventoryRow.id.desc()).limit(limit)
+        query = query.where(
+            InventoryRow.node_id == node_id if node_id is not None else InventoryRow.mac == mac
+        )
+        return [InventoryRecord(*row) for row in await self._connection.execute(query)]
+
+
+class Audit:
+    """Who changed what, seen through one transaction."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def add(self, records: list[AuditRecord]) -> None:
+        """Add changes to the trail."""
+        if records:
+            await self._connection.execute(insert(AuditRow), [asdict(record) for record in records])
+
+    async def since(self, table: str, record: str, version: int) -> list[AuditRecord]:
+        """What happened to a record after this version of it, oldest first."""
+        query = select(*_AUDIT).where(
+            AuditRow.table == table, AuditRow.record == record, AuditRow.version > version
+        )
+        return [AuditRecord(*row) for row in await self._connection.execute(query.order_by(AuditRow.id))]
+
+    async def newest(self, limit: int = 100, record: str | None = None) -> list[AuditRecord]:
+        """The newest changes, newest first."""
+        query = select(*_AUDIT).order_by(AuditRow.id.desc()).limit(limit)
+        query = query.where(AuditRow.record == record) if record is not None else query
+        return [AuditRecord(*row) for row in await self._connection.execute(query)]
