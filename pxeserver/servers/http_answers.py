@@ -1,0 +1,210 @@
+"""Which answer each URL of the boot plane gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from aiohttp import web
+
+from pxeserver.boot.attempts import Attempt, Stage
+from pxeserver.boot.identity import Known, identify
+from pxeserver.boot.model import EventKind, FileRef, Ignore, Reason
+from pxeserver.servers.http_body import Refused, line, plain
+from pxeserver.servers.http_callbacks import Callbacks
+from pxeserver.servers.http_facts import fields_of, machine_of
+from pxeserver.servers.http_files import FileAnswers
+from pxeserver.servers.http_limits import HttpLimits
+from pxeserver.servers.http_progress import FileProgress
+from pxeserver.servers.http_scripts import Detail, ScriptAnswer, Scripts
+from pxeserver.servers.http_target import Kind, Route
+from pxeserver.servers.http_watch import FileWatch, LoaderWatch
+from pxeserver.servers.plane import OpenFile, Plane
+
+_READING = ("GET", "HEAD")
+_METHODS = {Kind.REPORT: ("GET", "POST"), Kind.INVENTORY: ("POST",), Kind.ORDERS: ("GET",)}
+_CONTROL_NAMES = ("boot.ipxe", "autoexec.ipxe")
+
+
+class Answers:
+    """One answer for each kind of URL. Refused stands for those without content."""
+
+    def __init__(
+        self, plane: Plane, scripts: Scripts, open_manifest: Callable[[str], OpenFile], limits: HttpLimits
+    ) -> None:
+        self._plane = plane
+        self._scripts = scripts
+        self._open_manifest = open_manifest
+        self.files = FileAnswers(limits)
+        self._callbacks = Callbacks(plane, limits)
+        self._progress = FileProgress(plane.now)
+
+    async def answer(self, request: web.BaseRequest, route: Route) -> web.StreamResponse:
+        """The answer, sent already where it is a file's bytes."""
+        allowed = _METHODS.get(route.kind, _READING)
+        if request.method not in allowed:
+            raise Refused(405, f"only {' and '.join(allowed)} here", {"Allow": ", ".join(allowed)})
+        if route.kind is Kind.HEALTH:
+            return line(200, "ok")
+        peer = request.remote or ""
+        attempt = self._attempt(route, peer)
+        detail: Detail = {}
+        if attempt is not None and attempt.address != peer:
+            # Its id came from another address than the machine's: a proxy, a second card, or somebody else.
+            detail["address"] = peer
+        match route.kind:
+            case Kind.SCRIPT | Kind.CHOICE:
+                return await self._script(request, route, attempt, detail)
+            case Kind.LOADER | Kind.FILE | Kind.BLOB | Kind.MANIFEST | Kind.BLOB_MANIFEST:
+                return await self._file(request, route, attempt, detail)
+        if attempt is None:
+            raise Refused(404, "no such attempt")
+        match route.kind:
+            case Kind.REPORT:
+                return await self._callbacks.report(request, attempt, route.name, route.query, detail)
+            case Kind.INVENTORY:
+                return await self._callbacks.inventory(request, attempt, detail)
+            case _:
+                return await self._callbacks.orders(attempt)
+
+    def _attempt(self, route: Route, peer: str) -> Attempt | None:
+        """The attempt of a request: by its id, else by the client's address."""
+        attempts = self._plane.attempts
+        if route.attempt is None:
+            return attempts.by_address(peer)
+        attempt = attempts.by_id(route.attempt)
+        if attempt is None:
+            # This process was restarted while the machine boots: it says who it is, and goes on.
+            machine = machine_of(fields_of(route.query), "", peer)
+            attempt = attempts.adopt(route.attempt, machine, self._plane.now()) if machine.mac else None
+            if attempt is None:
+                self._plane.ignored(Ignore(Reason.UNKNOWN_ATTEMPT, route.attempt[:40]))
+                raise Refused(
+                    404, "unknown attempt: this server does not know this boot (any more); start again"
+                )
+            self._identify(attempt)
+        if attempt.address is None and peer:
+            attempts.bind_address(attempt, peer)
+        return attempt
+
+    def _identify(self, attempt: Attempt) -> None:
+        found = identify(attempt.machine, self._plane.nodes())
+        attempt.node_id = found.node.id if isinstance(found, Known) else None
+
+    # -------------------------------------------------------------------------------------------------
+    # scripts
+
+    async def _script(
+        self, request: web.BaseRequest, route: Route, attempt: Attempt | None, detail: Detail
+    ) -> web.StreamResponse:
+        base = base_url(request)
+        if attempt is None:
+            raise Refused(404, "no boot of this address is known here; start again")
+        if request.method == "HEAD":
+            # The length of a script is known when it is written, and writing it may use up a boot order.
+            raise Refused(405, "scripts are for GET", {"Allow": "GET"})
+        if route.kind is Kind.SCRIPT and not route.query:
+            return _script_text(self._scripts.hello(attempt.id, base))
+        if route.query:
+            machine = machine_of(fields_of(route.query), attempt.mac, request.remote or "")
+            self._plane.attempts.learn(attempt.id, machine)
+        self._identify(attempt)
+        answer = (
+            self._scripts.choice(self._plane, attempt, base, route.name)
+            if route.kind is Kind.CHOICE
+            else self._scripts.boot(self._plane, attempt, base)
+        )
+        if isinstance(answer, Ignore):
+            self._plane.ignored(answer)
+            self._tell(
+                attempt, EventKind.IGNORED, {**detail, "reason": answer.reason.value, "text": answer.detail}
+            )
+            raise Refused(403, f"nothing for this machine: {answer.reason.value} {answer.detail}".rstrip())
+        return await self._hand_out(attempt, answer, detail)
+
+    async def _hand_out(self, attempt: Attempt, answer: ScriptAnswer, detail: Detail) -> web.StreamResponse:
+        for kind, what in answer.records:
+            await self._callbacks.record(attempt, kind, {**detail, **what})
+        self._plane.attempts.reach(attempt, Stage.SCRIPT, self._plane.now())
+        self._tell(attempt, EventKind.SCRIPT_SENT, {**detail, **answer.detail})
+        return _script_text(answer.text)
+
+    # ---------------------------------------------------------------------------------------------------
+    # files
+
+    async def _file(
+        self, request: web.BaseRequest, route: Route, attempt: Attempt | None, detail: Detail
+    ) -> web.StreamResponse:
+        file = self._find(route)
+        if file is None:
+            self._plane.ignored(Ignore(Reason.NOT_FOUND, route.name[:100]))
+            raise Refused(404, "no such file")
+        if route.kind in (Kind.MANIFEST, Kind.BLOB_MANIFEST):
+            return await self.files.answer(
+                request,
+                file,
+                partial(self._open_manifest, file.sha256),
+                key=f"{file.sha256}.manifest",
+                content_type="application/json",
+            )
+        tell = partial(self._tell_with, attempt, detail)
+        now = self._plane.now()
+        if route.kind is Kind.LOADER:
+            if attempt is not None:
+                self._plane.attempts.reach(attempt, Stage.LOADER, now)
+            return await self.files.answer(
+                request, file, partial(self._plane.open, file), watch=LoaderWatch(file, tell)
+            )
+        if attempt is not None:
+            self._plane.attempts.reach(attempt, Stage.FILES, now)
+            if (
+                request.method == "GET"
+                and file.role == "kernel"
+                and self._scripts.starts_install(self._plane, attempt, route.image)
+            ):
+                await self._callbacks.install_started(attempt, file, detail)
+        key = attempt.id if attempt is not None else request.remote or ""
+        watch = FileWatch(self._progress, key, file, tell)
+        return await self.files.answer(request, file, partial(self._plane.open, file), watch=watch)
+
+    def _find(self, route: Route) -> FileRef | None:
+        """The published file a URL names. Only what the catalog lists is served, by content too."""
+        catalog = self._plane.catalog()
+        match route.kind:
+            case Kind.LOADER:
+                loaders = (loader.file for loader in catalog.loaders.values())
+                return next((file for file in loaders if file.name == route.name), None)
+            case Kind.FILE | Kind.MANIFEST:
+                return catalog.find_file(route.image, route.name)
+            case _:
+                files = (file for image in catalog.images.values() for file in image.files)
+                return next((file for file in files if file.sha256 == route.name), None)
+
+    # --------------------------------------------------------------------------------------------------
+    # events
+
+    def _tell(
+        self, attempt: Attempt | None, kind: EventKind, detail: Mapping[str, str | int | float]
+    ) -> None:
+        self._plane.report(self._callbacks.event(attempt, kind, detail))
+
+    def _tell_with(
+        self,
+        attempt: Attempt | None,
+        common: Detail,
+        kind: EventKind,
+        detail: Mapping[str, str | int | float],
+    ) -> None:
+        self._tell(attempt, kind, {**detail, **common})
+
+
+def base_url(request: web.BaseRequest) -> str:
+    """How the client reached us: the address and port of its connection, never its Host header."""
+    sock = request.transport.get_extra_info("sockname") if request.transport is not None else None
+    host, port = (str(sock[0]), int(sock[1])) if isinstance(sock, tuple) else ("127.0.0.1", 80)
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}" if port == 80 else f"http://{shown}:{port}"
+
+
+def _script_text(text: str) -> web.Response:
+    return plain(200, text.encode(), "text/plain; charset=utf-8")

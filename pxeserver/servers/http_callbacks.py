@@ -1,0 +1,164 @@
+"""What machines report while they boot and install: made durable before it is acknowledged."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from pxeserver.boot.attempts import Attempt, Stage
+from pxeserver.boot.lifecycle import advance
+from pxeserver.boot.model import Event, EventKind, FileRef, Node, Promise, PromiseKind
+from pxeserver.servers.http_body import Refused, json_answer, read_object, shown
+from pxeserver.servers.http_facts import fields_of
+from pxeserver.servers.http_limits import HttpLimits
+from pxeserver.servers.http_scripts import Detail
+from pxeserver.servers.plane import ControlAway, Plane
+
+log = logging.getLogger(__name__)
+
+REPORTS: Mapping[str, tuple[EventKind, Detail]] = {
+    "booted": (EventKind.BOOTED, {}),
+    "install-started": (EventKind.INSTALL_STARTED, {}),
+    "install-progress": (EventKind.INSTALL_PROGRESS, {}),
+    "installed": (EventKind.INSTALLED, {}),
+    "install-failed": (EventKind.INSTALL_FAILED, {}),
+    "discovered": (EventKind.INVENTORY, {}),
+    "local-boot": (EventKind.LOCAL_BOOT, {}),
+    "not-loaded": (EventKind.FILE_FAILED, {"trigger": "not-loaded"}),
+}
+"""What a machine may report, and the event it becomes. `not-loaded`: the boot loader could not fetch or start
+the files.
+"""
+
+_DETAILS = 16
+_RUNNING = frozenset(
+    {
+        EventKind.BOOTED,
+        EventKind.INSTALL_PROGRESS,
+        EventKind.INSTALLED,
+        EventKind.INSTALL_FAILED,
+        EventKind.INVENTORY,
+    }
+)
+
+
+class Callbacks:
+    """Takes reports, inventories and questions for orders."""
+
+    def __init__(self, plane: Plane, limits: HttpLimits) -> None:
+        self._plane = plane
+        self._limits = limits
+
+    def event(
+        self, attempt: Attempt | None, kind: EventKind, detail: Mapping[str, str | int | float]
+    ) -> Event:
+        """An event of this attempt, now; of no attempt where it is None."""
+        if attempt is None:
+            return Event(self._plane.now(), kind, "", "", None, dict(detail))
+        return Event(self._plane.now(), kind, attempt.id, attempt.mac, attempt.node_id, dict(detail))
+
+    def node_of(self, attempt: Attempt) -> Node | None:
+        """The node this attempt's machine is known as."""
+        return None if attempt.node_id is None else self._plane.nodes().get(attempt.node_id)
+
+    async def record(
+        self, attempt: Attempt, kind: EventKind, detail: Mapping[str, str | int | float]
+    ) -> bool:
+        """Take an event: on disk before this returns where it moves the node's state. Returns whether it did.
+
+        Refused with 503 where the disk fails: the machine comes again, nothing was promised.
+        """
+        event = self.event(attempt, kind, detail)
+        node = self.node_of(attempt)
+        if node is not None:
+            before = self._plane.nodes().state(node.id)
+            after = advance(before, node, event)
+            if after is not None and after != before:
+                promise = Promise(PromiseKind.STATE, state=after, node_id=node.id, event=event)
+                try:
+                    await self._plane.record(promise)
+                except OSError as exc:
+                    log.error(
+                        "mac=%s attempt=%s event=%s problem=%s", attempt.mac, attempt.id, kind.value, exc
+                    )
+                    raise Refused.later("the report could not be stored; it was not taken") from None
+                return True
+        self._plane.report(event)
+        return False
+
+    async def report(
+        self, request: web.BaseRequest, attempt: Attempt, event: str, query: str, detail: Detail
+    ) -> web.Response:
+        """POST or GET report: {"event": ..., "reason": ..., "bytes": ..., ...}."""
+        told: Mapping[str, Any] = fields_of(query)
+        if request.method == "POST" and request.body_exists:
+            told = {**told, **(await read_object(request, self._limits))}
+        name = event or str(told.get("event", ""))[:40]
+        if name not in REPORTS:
+            raise Refused(400, f"no such event; one of: {', '.join(REPORTS)}")
+        kind, fixed = REPORTS[name]
+        if kind in _RUNNING:
+            self._plane.attempts.reach(attempt, Stage.RUNNING, self._plane.now())
+        moved = await self.record(attempt, kind, {**detail_of(told), **detail, **fixed})
+        return json_answer({"ok": True, "moved": moved})
+
+    async def inventory(self, request: web.BaseRequest, attempt: Attempt, detail: Detail) -> web.Response:
+        """POST inventory: handed to the control process, which validates it."""
+        inventory = await read_object(request, self._limits)
+        body = {
+            "attempt": attempt.id,
+            "machine": msgspec.to_builtins(attempt.machine),
+            "node_id": attempt.node_id,
+            "inventory": inventory,
+        }
+        answer = await self._ask("inventory", body)
+        attempt.count("inventories")
+        self._plane.attempts.reach(attempt, Stage.RUNNING, self._plane.now())
+        self._plane.report(self.event(attempt, EventKind.INVENTORY, detail))
+        return json_answer(answer)
+
+    async def orders(self, attempt: Attempt) -> web.Response:
+        """GET orders: what the discovery system shall do next."""
+        body = {
+            "attempt": attempt.id,
+            "mac": attempt.mac,
+            "node_id": attempt.node_id,
+            "inventory_seen": attempt.counters.get("inventories", 0) > 0,
+        }
+        attempt.last = self._plane.now()
+        return json_answer(await self._ask("orders", body))
+
+    async def install_started(self, attempt: Attempt, file: FileRef, detail: Detail) -> None:
+        """An installer's kernel is about to be sent: from here on this order is used up."""
+        if attempt.count("kernels") == 1:
+            await self.record(attempt, EventKind.INSTALL_STARTED, {**detail, "file": file.name})
+
+    async def _ask(self, kind: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            return await self._plane.ask(kind, body)
+        except ControlAway:
+            raise Refused.later("the control process is away; come again") from None
+
+
+def detail_of(told: Mapping[str, Any]) -> Detail:
+    """What a report tells beside its event: a few named texts and numbers, bounded and printable."""
+    detail: Detail = {}
+    for name, value in list(told.items())[:_DETAILS]:
+        if not isinstance(name, str) or not name.isidentifier() or len(name) > 32 or name in _RESERVED:
+            continue
+        if isinstance(value, bool | str):
+            detail[name] = shown(value)
+        elif (isinstance(value, int) and abs(value) < 2**53) or (
+            isinstance(value, float) and math.isfinite(value)
+        ):
+            detail[name] = value
+    return detail
+
+
+_RESERVED = frozenset({"event", "trigger", "address", "attempt", "mac", "node_id"})
+"""What only the server itself says of an event."""
