@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, fields, replace
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -35,13 +35,13 @@ class AttemptLog:
             if event.attempt:
                 grouped.setdefault(event.attempt, []).append(event)
         known = await self._known_nodes(e.node_id for e in _flat(grouped))
-        rows = []
+        rows: list[dict[str, Any]] = []
         for attempt, steps in grouped.items():
             count = await self._advance(attempt, steps, known)
             told = [step for step in steps if step.kind not in _UNTOLD]
             rows.extend(_event_row(step) for step in told[: max(0, MAX_EVENTS - count)])
         if rows:
-            await self._connection.execute(insert(AttemptEventRow), rows)
+            await self._connection.execute(upsert(AttemptEventRow).on_conflict_do_nothing(), rows)
 
     async def newest(
         self,
@@ -95,7 +95,7 @@ class AttemptLog:
         await self._connection.execute(update(AttemptRow).where(AttemptRow.id == attempt).values(**values))
 
     async def forget(self, before: float, keep: int) -> int:
-        """Remove closed attempts begun before `before`, and all beyond the newest `keep`; returns how many."""
+        """Remove closed attempts begun before `before` and those beyond the newest `keep`; how many."""
         query = select(AttemptRow.started).order_by(AttemptRow.started.desc()).offset(keep).limit(1)
         edge = await self._connection.scalar(query)
         old = AttemptRow.started < before

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,6 +14,7 @@ from pxeserver.boot.model import BootOnce, Consent, Node
 from pxeserver.storage.records import NodeRecord, OperatorOrder, Stamp
 from pxeserver.storage.tables import ConsentRow, NodeMacRow, NodeRow, OperatorOrderRow
 
+T = TypeVar("T")
 _COLUMNS = (
     NodeRow.id,
     NodeRow.name,
@@ -84,7 +85,7 @@ class Nodes:
     async def named(self, names: Iterable[str]) -> set[str]:
         """Which of these names are taken."""
         taken: set[str] = set()
-        for part in _parts(list(names)):
+        for part in parts(list(names)):
             taken.update(
                 (await self._connection.scalars(select(NodeRow.name).where(NodeRow.name.in_(part)))).all()
             )
@@ -133,7 +134,7 @@ class Nodes:
         # RETURNING of a many-row insert promises no order: insert, then look the numbers up by name.
         await self._connection.execute(statement, [_row(record) for record in records])
         ids: dict[str, int] = {}
-        for part in _parts([record.node.name for record in records]):
+        for part in parts([record.node.name for record in records]):
             query = select(NodeRow.name, NodeRow.id).where(NodeRow.name.in_(part))
             ids.update((name, node_id) for name, node_id in await self._connection.execute(query))
         macs = []
@@ -298,7 +299,7 @@ def _consent_row(node_id: int, consent: Consent, at: float) -> dict[str, Any]:
     }
 
 
-def _parts(values: list[str], size: int = 900) -> Iterator[list[str]]:
+def parts(values: list[T], size: int = 900) -> Iterator[list[T]]:
     """Parts of at most `size`: SQLite bounds the variables of one statement."""
     for start in range(0, len(values), size):
         yield values[start : start + size]

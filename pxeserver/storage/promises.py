@@ -1,4 +1,4 @@
-"""What the control process takes over from the boot worker's journal: states, leases, and how far it has read."""
+"""What the control process takes over from the boot worker's journal: states, leases, its position."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pxeserver.boot.model import Lease, NodeState, Phase
+from pxeserver.storage.nodes import parts
 from pxeserver.storage.tables import NodeRow
 from pxeserver.storage.tables_seen import JournalPositionRow, LeaseRow, NodeStateRow
 
@@ -35,15 +36,16 @@ class Promises:
     async def states(self) -> list[NodeState]:
         """The states of all nodes to which something has happened."""
         rows = await self._connection.execute(select(NodeStateRow.__table__))
-        return [NodeState(row[0], Phase(row[1]), *row[2:]) for row in rows]
+        return [NodeState(**{**row, "phase": Phase(row["phase"])}) for row in rows.mappings()]
 
     async def put_states(self, states: Iterable[NodeState]) -> None:
         """Insert or replace states. Those of nodes that were removed meanwhile are left out."""
         rows = {s.node_id: {**asdict(s), "phase": s.phase.value} for s in states}
         if not rows:
             return
-        query = select(NodeRow.id).where(NodeRow.id.in_(rows))
-        there = (await self._connection.scalars(query)).all()
+        there: list[int] = []
+        for part in parts(list(rows)):
+            there += (await self._connection.scalars(select(NodeRow.id).where(NodeRow.id.in_(part)))).all()
         await self._upsert(NodeStateRow, "node_id", [rows[node_id] for node_id in there])
 
     async def leases(self) -> list[Lease]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index
+from sqlalchemy import ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from pxeserver.storage.tables import Base
@@ -71,12 +71,15 @@ class AttemptEventRow(Base):
     __tablename__ = "attempt_events"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    attempt: Mapped[str] = mapped_column(ForeignKey("attempts.id", ondelete="CASCADE"), index=True)
+    attempt: Mapped[str] = mapped_column(ForeignKey("attempts.id", ondelete="CASCADE"))
     at: Mapped[float]
     kind: Mapped[str]
     mac: Mapped[str]
     node_id: Mapped[int | None]
     detail: Mapped[dict[str, Any]]
+
+    # An event may come twice, with a promise and on its own; the timeline has it once.
+    __table_args__ = (UniqueConstraint("attempt", "at", "kind", "detail"),)
 
 
 class NodeStateRow(Base):
@@ -91,6 +94,7 @@ class NodeStateRow(Base):
     reason: Mapped[str]
     attempt: Mapped[str]
     since: Mapped[float]
+    once_attempt: Mapped[str]
 
 
 class LeaseRow(Base):

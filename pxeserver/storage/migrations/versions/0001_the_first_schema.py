@@ -1,6 +1,6 @@
 """The first schema
 
-Revision: 0001, after nothing
+Revision: 0001, the beginning
 """
 
 import sqlalchemy as sa
@@ -279,6 +279,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement a table
         sa.Column("reason", sa.String(), nullable=False),
         sa.Column("attempt", sa.String(), nullable=False),
         sa.Column("since", sa.Double(), nullable=False),
+        sa.Column("once_attempt", sa.String(), nullable=False),
         sa.ForeignKeyConstraint(
             ["node_id"], ["nodes.id"], name=op.f("fk_node_states_node_id_nodes"), ondelete="CASCADE"
         ),
@@ -341,16 +342,12 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement a table
             ["attempt"], ["attempts.id"], name=op.f("fk_attempt_events_attempt_attempts"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_attempt_events")),
+        sa.UniqueConstraint("attempt", "at", "kind", "detail", name=op.f("uq_attempt_events_attempt")),
     )
-    with op.batch_alter_table("attempt_events", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_attempt_events_attempt"), ["attempt"], unique=False)
 
 
 def downgrade() -> None:  # noqa: PLR0915
     """Back from this revision."""
-    with op.batch_alter_table("attempt_events", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_attempt_events_attempt"))
-
     op.drop_table("attempt_events")
     with op.batch_alter_table("profiles", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_profiles_image"))
