@@ -185,8 +185,12 @@ class Channel:
 
     def send(self, kind: str, body: object) -> None:
         """Queue one frame; follow bulk with `drain`."""
+        self.send_frame(encode(kind, body))
+
+    def send_frame(self, frame: bytes) -> None:
+        """Queue a frame that is encoded already; lost where the connection is closing."""
         if not self._writer.is_closing():
-            self._writer.write(encode(kind, body))
+            self._writer.write(frame)
 
     async def drain(self) -> None:
         """Wait until the peer has taken most of what was sent; ConnectionError where it is gone."""

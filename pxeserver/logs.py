@@ -23,6 +23,7 @@ from typing import TextIO
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _QUEUE_LINES = 10_000
 _PLAIN = re.compile(r"[\w.,:/@+*%#<>()\[\]-]+", re.ASCII)
+_PAIRS = re.compile(r"[a-z_]+=")
 _SYSLOG = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
 
@@ -54,7 +55,9 @@ class KeyValueFormatter(logging.Formatter):
         """One line for the record; a trace, where there is one, follows on lines of its own."""
         extra = {k: v for k, v in vars(record).items() if k not in _STANDARD}
         pairs = [pair("mac", extra.pop("mac"))] if extra.get("mac") else []
-        pairs.append(pair("msg", record.getMessage()))
+        text = record.getMessage()
+        # Lines of the packet path come as pairs already, the MAC first.
+        pairs.append(escape(text) if _PAIRS.match(text) else pair("msg", text))
         pairs += [pair(key, value) for key, value in extra.items()]
         level = record.levelname.lower()
         head = f"<{_SYSLOG.get(record.levelno, 6)}>" if self._journal else f"{self._time(record)} {level:<7} "

@@ -23,6 +23,9 @@ NAMES = ("dhcp", "proxydhcp", "tftp", "http", "worker", "api")
 ENVIRONMENT = "PXESERVER__FDS"
 _FIRST_FD = 3
 _BACKLOG = 1024
+_SO_RCVBUFFORCE = (
+    33  # beyond net.core.rmem_max, for whoever may (socket(7)); the socket module has no name for it
+)
 _RECEIVE_BUFFER = 4 << 20
 """A rack that powers on at once sends thousands of datagrams within a second; what does not fit here is
 lost.
@@ -82,7 +85,7 @@ def _bind_inet(want: Want) -> socket.socket:
     try:
         if datagram:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+            _grow_buffer(sock)
             if want.share:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         else:
@@ -95,6 +98,13 @@ def _bind_inet(want: Want) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _grow_buffer(sock: socket.socket) -> None:
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+    except OSError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
 
 
 def _bind_unix(want: Want) -> socket.socket:
@@ -198,8 +208,11 @@ def bind_all(wants: Sequence[Want]) -> dict[str, socket.socket]:
         except PortError as error:
             faults.append(str(error))
     if faults:
-        for sock in bound.values():
-            sock.close()
+        for want in wants:
+            if want.name in bound:
+                bound[want.name].close()
+                if want.kind == "unix":
+                    Path(want.address).unlink(missing_ok=True)
         raise PortError("\n".join(faults))
     return bound
 

@@ -26,6 +26,7 @@ from pxeserver.notify import NotifyReceiver, notify
 log = logging.getLogger(__name__)
 
 EXIT_CONFIGURATION = 2
+_SOURCE = str(Path(__file__).resolve().parent.parent)
 PARENT = "PXESERVER__PARENT"
 WATCHDOG_SECONDS = 10.0
 """A loop that has not turned for so long serves nobody."""
@@ -124,6 +125,8 @@ class Supervisor:
             **{k: v for k, v in os.environ.items() if not k.startswith(("LISTEN_", "WATCHDOG_"))},
             sockets.ENVIRONMENT: listed,
             PARENT: str(os.getpid()),
+            # The same code as ours, also in a source tree that is not installed.
+            "PYTHONPATH": os.pathsep.join(filter(None, (_SOURCE, os.environ.get("PYTHONPATH")))),
             "NOTIFY_SOCKET": str(address),
             "WATCHDOG_USEC": str(int(WATCHDOG_SECONDS * 1e6)),
         }

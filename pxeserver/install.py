@@ -1,0 +1,226 @@
+"""Installing the server as a systemd service, and removing it: what `make install` and `make uninstall`
+run.
+
+python3 -m pxeserver.install install --wheel dist/pxeserver-0.1.0-py3-none-any.whl python3 -m
+pxeserver.install uninstall [--purge]
+
+Each release gets a virtual environment of its own under /opt/pxeserver/releases, and /opt/pxeserver/venv
+is a link to the one in use: an upgrade switches it in one step, and the release before stays for going
+back. Before an upgrade the database is copied to the state directory's backups/. With a `root` other than
+"/" files are only put in place.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from pxeserver import __version__, resources
+
+OPT = Path("opt/pxeserver")
+UNITS = Path("etc/systemd/system")
+SYSUSERS = Path("etc/sysusers.d/pxeserver.conf")
+TMPFILES = Path("etc/tmpfiles.d/pxeserver.conf")
+CONFIG = Path("etc/pxeserver/config.toml")
+COMMAND = Path("usr/local/bin/pxeserver")
+STATE = Path("var/lib/pxeserver")
+RELEASES_KEPT = 2
+SOCKETS = tuple(
+    f"pxeserver-{name}.socket" for name in ("dhcp", "proxydhcp", "tftp", "http", "channel", "api")
+)
+SERVICES = ("pxeserver-worker.service", "pxeserver-control.service")
+
+_DEFAULT_CONFIG = """\
+# pxeserver: every setting has a default, and `pxeserver config schema` lists them all.
+# `pxeserver config check` after a change, then `systemctl restart pxeserver-worker pxeserver-control`.
+
+[server]
+# interface = ["eth1"]        # default: the one with the default route
+
+[policy]
+# unknown = "menu"            # menu, discover, observe, ignore or profile:NAME
+"""
+
+
+class InstallFailed(Exception):  # noqa: N818 - it is told to a person as it is
+    """A step failed; the text says which, with the program's own words."""
+
+
+def install(root: Path | str = "/", *, wheel: Path | None = None, wheels: Path | None = None) -> list[str]:
+    """Install or upgrade; returns what was done, a line a step. InstallFailed where a step fails.
+
+    `wheel` is the built package; without it a root other than "/" gets the files only. `wheels` is a
+    folder with the wheels of everything else, for hosts without a package index.
+    """
+    top = Path(root)
+    live = top == Path("/")
+    done: list[str] = []
+    if live and os.geteuid() != 0:
+        raise InstallFailed("installing needs root: run it with sudo")
+    if backup := back_up_database(top / STATE):
+        done.append(f"database copied to {backup}")
+    done += [f"installed {path}" for path in put_files(top)]
+    if wheel is not None:
+        done.append(f"release at {put_release(top, wheel, wheels)}")
+    if live:
+        done += _switch_on()
+    return done
+
+
+def put_files(top: Path) -> list[Path]:
+    """Copy units, sysusers, tmpfiles and, where there is none, a configuration; returns the paths written."""
+    source = resources.folder("systemd")
+    pairs = [(unit, top / UNITS / unit.name) for unit in sorted(source.iterdir()) if unit.suffix != ".conf"]
+    pairs += [
+        (source / "pxeserver.sysusers.conf", top / SYSUSERS),
+        (source / "pxeserver.tmpfiles.conf", top / TMPFILES),
+    ]
+    for origin, target in pairs:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(origin, target)
+        target.chmod(0o644)
+    written = [target for _, target in pairs]
+    config = top / CONFIG
+    if not config.exists():
+        config.parent.mkdir(parents=True, exist_ok=True)
+        config.write_text(_DEFAULT_CONFIG)
+        config.chmod(0o644)
+        written.append(config)
+    return written
+
+
+def put_release(top: Path, wheel: Path, wheels: Path | None = None) -> Path:
+    """Make a virtual environment with this wheel and switch to it; returns its path."""
+    releases = top / OPT / "releases"
+    releases.mkdir(parents=True, exist_ok=True)
+    release = releases / f"{__version__}-{time.strftime('%Y%m%d-%H%M%S')}"
+    _run(sys.executable, "-m", "venv", str(release))
+    index = ["--no-index", "--find-links", str(wheels)] if wheels else []
+    _run(str(release / "bin/python"), "-m", "pip", "install", "--quiet", *index, str(wheel))
+    _point(top / OPT / "venv", release, top)
+    (top / COMMAND).parent.mkdir(parents=True, exist_ok=True)
+    _point(top / COMMAND, top / OPT / "venv/bin/pxeserver", top)
+    for old in sorted(releases.iterdir())[:-RELEASES_KEPT]:
+        shutil.rmtree(old)
+    return release
+
+
+def _point(link: Path, target: Path, top: Path) -> None:
+    """Let `link` lead to `target`, in one step: whoever starts meanwhile gets the old or the new one."""
+    new = link.with_name(f".{link.name}.new")
+    new.unlink(missing_ok=True)
+    new.symlink_to(Path("/") / target.relative_to(top))
+    new.replace(link)
+
+
+def back_up_database(state: Path) -> Path | None:
+    """Copy the database into backups/, whole even while it is in use; None where there is none yet."""
+    database = state / "db.sqlite3"
+    if not database.exists():
+        return None
+    target = state / "backups" / f"before-upgrade-{time.strftime('%Y%m%d-%H%M%S')}.sqlite3"
+    target.parent.mkdir(mode=0o750, exist_ok=True)
+    try:
+        with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(target)) as copy:
+            source.backup(copy)
+    except sqlite3.Error as error:
+        target.unlink(missing_ok=True)
+        raise InstallFailed(f"cannot copy {database}: {error}; nothing was changed") from error
+    target.chmod(0o600)
+    owner = database.stat()
+    os.chown(target, owner.st_uid, owner.st_gid)
+    return target
+
+
+def _switch_on() -> list[str]:
+    for words in (
+        ("systemd-sysusers", SYSUSERS.name),
+        ("systemd-tmpfiles", "--create", TMPFILES.name),
+        ("systemctl", "daemon-reload"),
+        ("systemctl", "enable", "--now", *SOCKETS),
+        ("systemctl", "enable", "pxeserver.target", *SERVICES),
+        ("systemctl", "start", "pxeserver.target"),
+        ("systemctl", "restart", *SERVICES),
+    ):
+        _run(*words)
+    return ["services started: `systemctl status 'pxeserver*'`, `pxeserver status`"]
+
+
+def uninstall(root: Path | str = "/", *, purge: bool = False) -> list[str]:
+    """Stop and remove everything `install` put in place; returns what was done, a line a step.
+
+    Configuration, state directory and user stay, unless `purge`: then configuration and state go too.
+    """
+    top = Path(root)
+    live = top == Path("/")
+    if live and os.geteuid() != 0:
+        raise InstallFailed("removing needs root: run it with sudo")
+    if live and (top / UNITS / "pxeserver.target").exists():
+        _run("systemctl", "disable", "--now", "pxeserver.target", *SERVICES, *SOCKETS)
+    gone = [path for path in (top / UNITS).glob("pxeserver*") if path.is_file()]
+    gone += [
+        path for path in (top / SYSUSERS, top / TMPFILES, top / COMMAND) if path.exists() or path.is_symlink()
+    ]
+    for path in gone:
+        path.unlink()
+    folders = [top / OPT, *((top / CONFIG.parent, top / STATE) if purge else ())]
+    for folder in folders:
+        if folder.exists():
+            shutil.rmtree(folder)
+            gone.append(folder)
+    if live:
+        _run("systemctl", "daemon-reload")
+    return [f"removed {path}" for path in gone]
+
+
+def _run(*words: str) -> None:
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise InstallFailed(f"{words[0]} is not on this host: a systemd service needs it") from error
+    if done.returncode:
+        raise InstallFailed(f"`{' '.join(words)}` failed: {(done.stderr or done.stdout).strip()}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line of `make install`; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        "python3 -m pxeserver.install", description=(__doc__ or "").split("\n", 1)[0]
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    adding = verbs.add_parser("install", help="install or upgrade")
+    adding.add_argument("--wheel", type=Path, required=True, help="the built package")
+    adding.add_argument(
+        "--wheels", type=Path, help="folder with the wheels it needs, instead of a package index"
+    )
+    removing = verbs.add_parser("uninstall", help="remove")
+    removing.add_argument(
+        "--purge", action="store_true", help="also configuration, database, journal and images"
+    )
+    for verb in (adding, removing):
+        verb.add_argument(
+            "--root", type=Path, default=Path("/"), help="put files below this folder, start nothing"
+        )
+    given = parser.parse_args(arguments)
+    try:
+        if given.verb == "install":
+            done = install(given.root, wheel=given.wheel, wheels=given.wheels)
+        else:
+            done = uninstall(given.root, purge=given.purge)
+    except InstallFailed as error:
+        print(f"pxeserver: {error}", file=sys.stderr)
+        return 1
+    print("\n".join(done))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

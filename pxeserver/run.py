@@ -1,0 +1,246 @@
+"""`pxeserver run`: look before starting, bind the ports, say in a few lines what will happen, then
+supervise.
+
+Whatever a person can mend is told in one or two lines and ends with an exit code: 2 for the
+configuration, 1 otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import grp
+import json
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pxeserver import __version__, logs, netif, privileges, sockets
+from pxeserver.config import Settings
+from pxeserver.notify import REPORT
+from pxeserver.sockets import PortError, Want
+from pxeserver.supervisor import EXIT_CONFIGURATION, Child, Supervisor, command
+
+CONFIG = "PXESERVER__CONFIG"
+FLAGS = "PXESERVER__FLAGS"
+"""How the children find the same settings: the file that was named, and the command line's flags as JSON."""
+STATE_FOLDERS = ("journal", "images", "loaders", "import", "backups")
+_REPORT_SECONDS = 6.0
+"""How long the start-up lines wait for the worker's first report."""
+
+
+class CannotStart(Exception):  # noqa: N818 - it is told to a person as it is
+    """The server cannot be started as things are; the text says why and what to do."""
+
+    def __init__(self, text: str, exit_code: int = 1) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
+@dataclass(slots=True)
+class _Reports:
+    """What the children have said so far."""
+
+    worker: dict[str, Any] = field(default_factory=dict)
+    control_ready: bool = False
+    control_status: str = ""
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def heard(self, name: str, fields: Mapping[str, str]) -> None:
+        """Take up one notification."""
+        if name == "worker" and REPORT in fields:
+            self.worker = json.loads(fields[REPORT])
+        if name == "control":
+            self.control_ready = self.control_ready or fields.get("READY") == "1"
+            self.control_status = fields.get("STATUS", self.control_status)
+        self.news.set()
+
+    @property
+    def complete(self) -> bool:
+        """Whether the first lines can say everything."""
+        return self.control_ready and self.worker.get("catalog", 0) > 0 and self.worker.get("probed", False)
+
+
+def run(settings: Settings, *, config: Path | None = None, flags: Mapping[str, Any] | None = None) -> int:
+    """Run the server in the foreground until Ctrl-C; returns the exit code."""
+    logs.start("supervisor", settings.server.log_level)
+    try:
+        return _run(settings, config, flags or {})
+    except (CannotStart, PortError) as error:
+        for line in str(error).splitlines():
+            print(f"pxeserver: {line}", file=sys.stderr)
+        return error.exit_code if isinstance(error, CannotStart) else 1
+
+
+def _run(settings: Settings, config: Path | None, flags: Mapping[str, Any]) -> int:
+    server = settings.server
+    if server.workers > 1:
+        raise CannotStart(
+            "server.workers above 1 is not available yet: remove it, one worker serves every port", 2
+        )
+    choice, links = _choose(settings)
+    owner = _owner(server.user)
+    _prepare_folders(settings, owner)
+    bound = sockets.bind_all(wanted(settings))
+    _give_sockets(settings, owner)
+    os.environ[FLAGS] = json.dumps(dict(flags), default=str)
+    if config is not None:
+        os.environ[CONFIG] = str(config.absolute())
+    reports = _Reports()
+    children = (
+        Child(
+            "worker", command("worker"), ("dhcp", "proxydhcp", "tftp", "http", "worker"), 1.0, reports.heard
+        ),
+        Child("control", command("control"), ("api",), 5.0, reports.heard),
+    )
+    supervisor = Supervisor(children, bound, server.run_dir, owner)
+    try:
+        return asyncio.run(supervisor.run(_introduce(settings, choice, links, reports)))
+    finally:
+        _clean_up(settings, bound)
+
+
+def wanted(settings: Settings) -> list[Want]:
+    """Every socket of the server, in the order in which faults are told."""
+    any_address = "0.0.0.0"
+    return [
+        Want("dhcp", "udp", any_address, settings.dhcp.port, share=True),
+        Want("proxydhcp", "udp", any_address, settings.dhcp.proxy_port),
+        Want("tftp", "udp", any_address, settings.tftp.port),
+        Want("http", "tcp", any_address, settings.http.port),
+        Want("worker", "unix", str(settings.server.run_dir / "worker.sock")),
+        Want("api", "unix", str(api_socket(settings)), mode=0o660 if settings.api.group else 0o600),
+    ]
+
+
+def api_socket(settings: Settings) -> Path:
+    """Path of the API's socket."""
+    return settings.api.socket or settings.server.run_dir / "api.sock"
+
+
+def _choose(settings: Settings) -> tuple[netif.Choice, tuple[netif.Link, ...]]:
+    links = netif.read_links()
+    try:
+        return netif.choose(links, settings.server.interface), links
+    except netif.NoInterface as error:
+        if settings.server.interface:
+            raise CannotStart(str(error), EXIT_CONFIGURATION) from error
+        return netif.Choice((), f"{error}; waiting for a link"), links
+
+
+def _owner(user: str) -> tuple[int, int] | None:
+    try:
+        entry = privileges.account(user)
+    except LookupError:
+        create = f"useradd --system --user-group --no-create-home --shell /usr/sbin/nologin {user}"
+        raise CannotStart(f"there is no user {user}: create it with `{create}`") from None
+    return (entry.pw_uid, entry.pw_gid) if entry else None
+
+
+def _prepare_folders(settings: Settings, owner: tuple[int, int] | None) -> None:
+    state, run_dir = settings.server.state_dir.absolute(), settings.server.run_dir.absolute()
+    try:
+        for path, mode in ((run_dir, 0o755), (state, 0o750)):
+            if not path.is_dir():
+                path.mkdir(parents=True, mode=mode)
+                path.chmod(mode)
+        for name in STATE_FOLDERS:
+            (state / name).mkdir(mode=0o750, exist_ok=True)
+        if owner is not None and (state.stat().st_uid, state.stat().st_gid) != owner:
+            _give_tree(state, owner)
+        if owner is not None:
+            for name in STATE_FOLDERS:
+                os.chown(state / name, *owner, follow_symlinks=False)
+    except OSError as error:
+        raise CannotStart(f"cannot prepare {error.filename}: {error.strerror}") from error
+    for path in (state, run_dir, Path(sys.prefix), Path(__file__).parent):
+        if closed := privileges.first_closed_folder(path, settings.server.user):
+            raise CannotStart(
+                f"the user {settings.server.user} may not enter {closed}, on the way to {path}:"
+                " `chmod o+x` it, or choose other folders with --state-dir and --run-dir"
+            )
+
+
+def _give_tree(top: Path, owner: tuple[int, int]) -> None:
+    """Give a folder that was another user's (an earlier start as root) to the server's user, links left
+    alone.
+    """
+    for _, folders, files, fd in os.fwalk(top):
+        for name in (*folders, *files):
+            os.chown(name, *owner, dir_fd=fd, follow_symlinks=False)
+    os.chown(top, *owner)
+
+
+def _give_sockets(settings: Settings, owner: tuple[int, int] | None) -> None:
+    if owner is None:
+        return
+    os.chown(settings.server.run_dir / "worker.sock", *owner)
+    group = owner[1]
+    if settings.api.group:
+        with contextlib.suppress(KeyError):
+            group = grp.getgrnam(settings.api.group).gr_gid
+    os.chown(api_socket(settings), owner[0], group)
+
+
+def _clean_up(settings: Settings, bound: Mapping[str, socket.socket]) -> None:
+    for sock in bound.values():
+        sock.close()
+    for path in (settings.server.run_dir / "worker.sock", api_socket(settings)):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+async def _introduce(
+    settings: Settings, choice: netif.Choice, links: tuple[netif.Link, ...], reports: _Reports
+) -> None:
+    """Print the start-up lines once the children have said what they do, or after a while with what is
+    known.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_REPORT_SECONDS):
+            while not reports.complete:
+                reports.news.clear()
+                await reports.news.wait()
+    for line in introduction(settings, choice, links, reports.worker, reports.control_status):
+        print(line)
+    sys.stdout.flush()
+
+
+def introduction(
+    settings: Settings,
+    choice: netif.Choice,
+    links: tuple[netif.Link, ...],
+    report: Mapping[str, Any],
+    control_status: str,
+) -> list[str]:
+    """The start-up lines."""
+    site = netif.site(links, choice.names, settings.server.address)
+    served = ", ".join(f"{i.name} {i.networks[0]}" for i in site.interfaces) or "no interface"
+    others = [
+        link.name for link in links if link.up and link.interface.networks and link.name not in choice.names
+    ]
+    more = f"; others: {', '.join(others)} (--interface)" if others and not settings.server.interface else ""
+    ports = (
+        f"DHCP {settings.dhcp.port} and {settings.dhcp.proxy_port}, TFTP {settings.tftp.port},"
+        f" HTTP {settings.http.port}"
+    )
+    dry = " (dry run: nothing is sent)" if settings.policy.dry_run else ""
+    rows = [
+        ("serving", f"{served}: {choice.why}{more}"),
+        ("ports", ports + dry),
+        ("DHCP", report.get("dhcp", "ProxyDHCP beside the network's own DHCP server")),
+        (
+            "unknown",
+            f"{report.get('unknown', settings.policy.unknown)}: {report.get('why', 'not known yet')}",
+        ),
+        ("now", report.get("now", "the boot worker has not started yet; look at the lines below")),
+        ("loaders", report.get("loaders", "not known yet")),
+        ("data", str(settings.server.state_dir)),
+        ("API", f"{api_socket(settings)}{f' ({control_status})' if control_status else ''}"),
+        ("next", "pxeserver boot watch   (in another terminal; Ctrl-C here ends the server)"),
+    ]
+    return [f"pxeserver {__version__}", *(f"  {key:<9}{logs.escape(str(text))}" for key, text in rows)]

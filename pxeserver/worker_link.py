@@ -1,0 +1,292 @@
+"""The worker's end of the channel: one control process at a time, and the newest connection wins.
+
+Progress waits in a queue with a bound, the oldest goes first when it is full. Journal entries wait in the
+journal itself: a control process that was away is sent everything after the last entry it has taken over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import socket
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+
+from pxeserver import channel as wire
+from pxeserver.boot.catalog import NodeTable
+from pxeserver.boot.model import Event, Ignore, Promise, PromiseKind
+from pxeserver.channel import Channel, ChannelError, Envelope, decode, encode
+from pxeserver.servers.plane import ControlAway
+from pxeserver.storage.journal import Journal
+from pxeserver.worker import BootWorker
+
+log = logging.getLogger(__name__)
+
+EVENTS_KEPT = 20_000
+"""Events that wait for a control process that is away: some minutes of a rack booting."""
+_ENTRIES_QUEUED = 10_000
+"""Entries that wait in memory; with more, the journal is read again when the control process has caught
+up.
+"""
+_BATCH = 256
+ANSWER_SECONDS = 2.5
+"""A machine is told to come again after 3 s where the control process took longer than this."""
+_TAKEN_OVER = (PromiseKind.STATE, PromiseKind.LEASE)
+
+
+class ControlLink:
+    """Implements worker.Control over the channel."""
+
+    def __init__(self, worker: BootWorker, journal: Journal, site_body: Callable[[], wire.SiteBody]) -> None:
+        self._worker = worker
+        self._journal = journal
+        self._site_body = site_body
+        self._channel: Channel | None = None
+        self._events: deque[Event] = deque(maxlen=EVENTS_KEPT)
+        self._frames: deque[bytes] = deque()
+        self._entries: deque[tuple[int, Promise]] = deque()
+        self._sent_seq = 0
+        self._behind = False
+        self._ignored: Counter[str] = Counter()
+        self._wake = asyncio.Event()
+        self._numbers = itertools.count(1)
+        self._questions: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
+        self._table: NodeTable | None = None
+        self._to_keep: list[Promise] = []
+        self._keep_catalog = False
+        self._keep_nodes: tuple[NodeTable, list[Any]] | None = None
+        self._keep_wake = asyncio.Event()
+        self.dropped = 0
+        """Events lost because no control process took them."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether a control process is there."""
+        return self._channel is not None
+
+    # -------------------------------------------------------------------------------------- worker.Control
+
+    def event(self, event: Event) -> None:
+        """Queue progress; the oldest is lost when the queue is full."""
+        if len(self._events) == EVENTS_KEPT:
+            self.dropped += 1
+        self._events.append(event)
+        self._wake.set()
+
+    def ignored(self, ignore: Ignore) -> None:
+        """Count a silence; counts travel once a second."""
+        self._ignored[ignore.reason.value] += 1
+
+    def entries(self, entries: Iterable[tuple[int, Promise]]) -> None:
+        """Queue journal entries that are on disk."""
+        if self._channel is None or self._behind:
+            return
+        self._entries.extend((seq, promise) for seq, promise in entries if promise.kind in _TAKEN_OVER)
+        if len(self._entries) > _ENTRIES_QUEUED:
+            self._entries.clear()
+            self._behind = True
+        self._wake.set()
+
+    async def ask(self, kind: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Ask; ControlAway where nobody is there, answers in time, or can answer."""
+        if self._channel is None:
+            raise ControlAway(kind)
+        number = next(self._numbers)
+        future: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
+        self._questions[number] = future
+        self.put("question", wire.Question(number, kind, dict(body)))
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await future
+        except TimeoutError:
+            raise ControlAway(kind) from None
+        finally:
+            del self._questions[number]
+
+    def put(self, kind: str, body: object) -> None:
+        """Queue one frame for the control process that is connected; lost where none is."""
+        if self._channel is not None:
+            self._frames.append(encode(kind, body))
+            self._wake.set()
+
+    # -------------------------------------------------------------------------------------- the connection
+
+    async def serve(self, listening: socket.socket) -> None:
+        """Accept control processes for ever."""
+        server = await asyncio.start_unix_server(self._connection, sock=listening)
+        try:
+            await server.serve_forever()
+        finally:
+            server.close()
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        channel = Channel(reader, writer)
+        try:
+            async with asyncio.timeout(5):
+                first = await channel.receive()
+            if first is None or first.k != "hello":
+                return
+            if (version := decode(first, wire.Hello).version) != wire.VERSION:
+                log.error(
+                    "control process of another version", extra={"theirs": version, "ours": wire.VERSION}
+                )
+                return
+            await self._talk(channel)
+        except (ChannelError, TimeoutError) as error:
+            log.warning("channel closed", extra={"error": error or "no hello"})
+        finally:
+            if self._channel is channel:
+                self._lose()
+            await channel.close()
+
+    async def _talk(self, channel: Channel) -> None:
+        if self._channel is not None:
+            old, _ = self._channel, self._lose()
+            await old.close()
+        self._channel = channel
+        self._table = None
+        self._sent_seq, self._behind = 0, True
+        channel.send(
+            "hello", wire.WorkerHello(os.getpid(), self._journal.last_seq, self._worker.snapshot.version)
+        )
+        channel.send("site", self._site_body())
+        log.info("control process connected")
+        sender = asyncio.ensure_future(self._send_all(channel))
+        try:
+            while (frame := await channel.receive()) is not None:
+                self._take(frame)
+        finally:
+            sender.cancel()
+
+    def _lose(self) -> None:
+        log.warning(
+            "control process away: booting from the snapshot",
+            extra={"catalog": self._worker.snapshot.version},
+        )
+        self._channel = None
+        self._frames.clear()
+        self._entries.clear()
+        for future in self._questions.values():
+            if not future.done():
+                future.set_exception(ControlAway("the control process went away"))
+
+    async def _send_all(self, channel: Channel) -> None:
+        """Send what is queued, entries first, and never more than the peer takes."""
+        self._wake.set()
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while (batch := self._next_batch()) or self._frames:
+                    # Questions have a machine waiting for their answer: they go before the timeline.
+                    while self._frames:
+                        channel.send_frame(self._frames.popleft())
+                    for kind, body in batch:
+                        channel.send(kind, body)
+                    await channel.drain()
+        except ConnectionError:
+            return  # the receiving side sees it too, and ends the connection
+
+    def _next_batch(self) -> list[tuple[str, object]]:
+        if self._behind:
+            # Taken at one moment: whatever is journalled from here on is queued again.
+            self._behind = False
+            self._entries.extend(self._journal.pending(self._sent_seq))
+        batch: list[tuple[str, object]] = []
+        while self._entries and len(batch) < _BATCH:
+            seq, promise = self._entries.popleft()
+            self._sent_seq = seq
+            batch.append(("entry", wire.Entry(seq, promise)))
+        while self._events and len(batch) < _BATCH:
+            batch.append(("event", wire.EventBody(self._events.popleft())))
+        return batch
+
+    # ----------------------------------------------------------------------- what the control process says
+
+    def _take(self, frame: Envelope) -> None:
+        match frame.k:
+            case "catalog":
+                self._worker.take_catalog(decode(frame, wire.CatalogBody).catalog)
+                self._keep_catalog = True
+            case "nodes":
+                self._take_nodes(decode(frame, wire.Nodes))
+            case "node":
+                node = decode(frame, wire.NodeBody).node
+                self._worker.take_node(node)
+                self._to_keep.append(Promise(PromiseKind.NODE, node=node))
+            case "node-removed":
+                number = decode(frame, wire.NodeRemoved).id
+                self._worker.drop_node(number)
+                self._to_keep.append(Promise(PromiseKind.NODE_REMOVED, node_id=number))
+            case "acked":
+                self._journal.acked(decode(frame, wire.Acked).seq)
+            case "answer":
+                self._take_answer(decode(frame, wire.Answer))
+            case _:
+                log.warning("unknown frame", extra={"kind": frame.k})
+        self._keep_wake.set()
+
+    def _take_nodes(self, part: wire.Nodes) -> None:
+        if part.first or self._table is None:
+            self._table = NodeTable()
+        for node in part.nodes:
+            self._table.put(node)
+        for state in part.states:
+            self._table.put_state(state)
+        if part.last:
+            table, self._table = self._table, None
+            self._keep_nodes = (table, self._worker.take_nodes(table))
+            self._to_keep.clear()
+
+    def _take_answer(self, answer: wire.Answer) -> None:
+        future = self._questions.get(answer.id)
+        if future is None or future.done():
+            return  # it came too late; the machine was told to come again
+        if answer.body is None:
+            future.set_exception(ControlAway(answer.error))
+        else:
+            future.set_result(answer.body)
+
+    async def keep(self) -> None:
+        """Write what came from the control process to disk, for ever; a full disk costs a warning, not
+        the boots.
+        """
+        while True:
+            await self._keep_wake.wait()
+            self._keep_wake.clear()
+            if self._keep_nodes is not None:
+                (table, adopted), self._keep_nodes = self._keep_nodes, None
+                await _kept("nodes", self._journal.save_nodes(list(table), adopted))
+            if self._keep_catalog:
+                self._keep_catalog = False
+                await _kept("catalog", self._journal.save_catalog(self._worker.snapshot))
+            if self._to_keep:
+                promises, self._to_keep = self._to_keep, []
+                await _kept("node", self._journal.append(*promises))
+            if self._journal.checkpoint_due:
+                await _kept("checkpoint", self._journal.checkpoint())
+
+    async def tick(self) -> None:
+        """Once a second: the counts of silences, for ever."""
+        while True:
+            await asyncio.sleep(1)
+            if self._channel is None:
+                continue
+            counts, self._ignored = self._ignored, Counter()
+            for reason, count in counts.items():
+                self.put("ignored", wire.Ignored(reason, count))
+            self.put(
+                "stats", wire.Stats({"events_dropped": self.dropped, "attempts": len(self._worker.attempts)})
+            )
+            if self._journal.checkpoint_due:
+                self._keep_wake.set()
+
+
+async def _kept(what: str, writing: Awaitable[object]) -> None:
+    try:
+        await writing
+    except OSError as error:
+        log.error("cannot keep for restarts", extra={"what": what, "error": error})
