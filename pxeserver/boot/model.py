@@ -335,6 +335,8 @@ class Policy:
 
     unknown: str = "menu"
     """For unknown machines: menu, discover, observe, ignore, or "profile:NAME"."""
+    unknown_chosen: bool = False
+    """Somebody chose `unknown`; as a mere default it gives way to "observe" where another boot server answers."""
     dry_run: bool = False
     menu_timeout: int = 30
     """Seconds until the menu for unknown machines falls through to the local disk."""
