@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from enum import Enum
 
-from pxeserver.boot.model import Event, EventKind, Node, NodeState, Phase
+from pxeserver.boot.model import BootOnce, Event, EventKind, Node, NodeState, Phase
 
 MAX_REASON = 200
 """Characters of a reason that are kept: it came from a machine, and is shown on one line."""
@@ -90,6 +90,8 @@ def advance(state: NodeState, node: Node, event: Event) -> NodeState | None:
 
     Only the attempt that runs an install can end it; only another attempt can find it cut off.
     """
+    if event.kind is EventKind.BOOT_ONCE_USED:
+        return _once_used(state, node, event)
     trigger = trigger_of(event)
     if trigger is None:
         return None
@@ -113,6 +115,23 @@ def advance(state: NodeState, node: Node, event: Event) -> NodeState | None:
         case _:
             moved = replace(moved, phase=Phase(after.value))
     return replace(moved, order=node.order) if before is Life.ARMED else moved
+
+
+def _once_used(state: NodeState, node: Node, event: Event) -> NodeState | None:
+    """The boot-once order of this number is used; None where the node has no such order, or it was used before."""
+    number = event.detail.get("boot_once")
+    if node.boot_once is None or number != node.boot_once.number or node.boot_once.number <= state.boot_once:
+        return None
+    return replace(state, boot_once=node.boot_once.number, once_attempt=event.attempt)
+
+
+def pending_once(state: NodeState, node: Node, attempt: str = "") -> BootOnce | None:
+    """The boot-once order in force for `attempt`: one not used yet, or used by this very attempt."""
+    once = node.boot_once
+    if once is None or once.number < state.boot_once:
+        return None
+    mine = bool(attempt) and state.once_attempt == attempt
+    return once if once.number > state.boot_once or mine else None
 
 
 def _rearmed(state: NodeState) -> NodeState:

@@ -375,6 +375,8 @@ class EventKind(Enum):
     INSTALL_FAILED = "install-failed"
     BOOTED = "booted"
     LOCAL_BOOT = "local-boot"
+    BOOT_ONCE_USED = "boot-once-used"
+    """detail has "boot_once", the order's number."""
     HELD = "held"
     CLOSED = "closed"
     """The attempt ended; detail has "diagnosis" and "text"."""

@@ -32,6 +32,7 @@ from pxeserver.boot.script import (
     RunScript,
     Say,
     Script,
+    Source,
     Step,
     Wait,
 )
@@ -186,12 +187,17 @@ def _identify(step: Identify, number: int, script: Script) -> list[str]:
 
 
 def _network(number: int, script: Script) -> list[str]:
-    """Ask for an address three times; each time iPXE itself repeats its DISCOVER for about 16 s."""
-    lines = []
+    """Ask for an address three times, unless there is one; each time iPXE itself repeats its DISCOVER for 16 s."""
+    lines = [f"isset ${{netX/ip}} && goto d{number} ||"]
     for pause in (2, 5):
         lines += [f"dhcp && goto d{number} ||", f"sleep {pause}"]
     lines.append(f"dhcp || goto f{number}")
-    return [*lines, f"goto d{number}", *_failure(number, "no address by DHCP", script, report=False), f":d{number}"]
+    return [
+        *lines,
+        f"goto d{number}",
+        *_failure(number, "no address by DHCP", script, report=False),
+        f":d{number}",
+    ]
 
 
 def _boot(step: BootKernel | BootEfi, number: int, script: Script) -> list[str]:
@@ -199,7 +205,8 @@ def _boot(step: BootKernel | BootEfi, number: int, script: Script) -> list[str]:
     give_up = f"f{number}"
     lines = ["imgfree ||"]  # what an earlier try left behind would be loaded along
     if isinstance(step, BootEfi):
-        first, rest, initrds = step.program, "", ()
+        first, rest = step.program, ""
+        initrds: tuple[Source, ...] = ()
         command, start = "imgfetch", f"imgexec {encode_name(first.name)}"
     else:
         first, initrds = step.kernel, step.initrds

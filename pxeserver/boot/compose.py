@@ -1,0 +1,174 @@
+"""From a plan to the steps of its script."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from pxeserver.boot.architectures import arch_name
+from pxeserver.boot.catalog import Catalog
+from pxeserver.boot.model import FileRef, Machine, Profile, ProfileKind
+from pxeserver.boot.plan import Action, Plan, discovery_profile, installs, misfit, missing
+from pxeserver.boot.script import (
+    AfterFailure,
+    BootEfi,
+    BootKernel,
+    ConfigureNetwork,
+    Entry,
+    Identify,
+    LocalDisk,
+    Menu,
+    Operator,
+    RunScript,
+    Say,
+    Script,
+    Source,
+    Step,
+    Wait,
+    kernel_words,
+    operator_lines,
+)
+from pxeserver.boot.values import NAME
+
+HOLD_SECONDS = 30
+"""How long the reason of a hold or a refusal stays on the screen before the local disk starts."""
+
+NOT_LOADED = "report/not-loaded"
+
+
+def attempt_url(base: str, attempt: str) -> str:
+    """The address under which an attempt finds all that is its own. `base` is "http://address[:port]"."""
+    return f"{base}/a/{attempt}"
+
+
+def hello(base: str, attempt: str) -> Script:
+    """The first script: it gets an address where the loader has none yet, then comes back with the machine's facts."""
+    url = f"{attempt_url(base, attempt)}/boot.ipxe"
+    return Script((ConfigureNetwork(), Identify(url)), attempt, AfterFailure.REBOOT)
+
+
+def script(machine: Machine, found: Plan, base: str, attempt: str, catalog: Catalog) -> Script:
+    """The script of a plan. Raises ValueError where a configured text cannot stand in a script."""
+    own = attempt_url(base, attempt)
+    known = found.node is not None
+    steps: tuple[Step, ...]
+    match found.action:
+        case Action.LOCAL:
+            steps = (Say(f"pxeserver: {found.why}"), found.local)
+        case Action.MENU:
+            steps = (menu(machine, found, own, catalog),)
+        case Action.BOOT | Action.INSTALL if found.profile is not None:
+            steps = (Say(f"pxeserver: {found.why}"), *boot_steps(found.profile, found, own, catalog))
+        case _:
+            steps = _explained(found)
+    after = (
+        AfterFailure.REBOOT if known and found.action in (Action.BOOT, Action.INSTALL) else AfterFailure.LOCAL
+    )
+    return Script(steps, attempt, after, found.local, f"{own}/{NOT_LOADED}")
+
+
+def _explained(found: Plan) -> tuple[Step, ...]:
+    """A hold or a refusal: the screen says why and what a person can do, then the local disk starts."""
+    name = found.node.name if found.node else ""
+    lines = [f"pxeserver: {'node ' + name if name else 'this machine'} is not booted from the network."]
+    lines += [found.why[i : i + 70] for i in range(0, len(found.why), 70)][:3]
+    if name:
+        lines.append(f"See: pxeserver node show {name}")
+    wait = Wait(HOLD_SECONDS, f"The local disk starts in {HOLD_SECONDS} seconds.")
+    return (*(Say(line) for line in lines), wait, found.local)
+
+
+def boot_steps(profile: Profile, found: Plan, own: str, catalog: Catalog) -> tuple[Step, ...]:
+    """The steps that start a profile. Raises ValueError where its texts cannot stand in a script."""
+    match profile.kind:
+        case ProfileKind.KERNEL:
+            return (_kernel(profile, found, own, catalog),)
+        case ProfileKind.DISCOVERY:
+            return (_kernel(profile, found, own, catalog, (f"pxeserver.url={own}",)),)
+        case ProfileKind.DISK:
+            system = discovery_profile(catalog)
+            return (_kernel(system or profile, found, own, catalog, (f"pxeserver.url={own}",)),)
+        case ProfileKind.EFI:
+            file = catalog.images[profile.image or ""].by_role("efi")[0]
+            return (BootEfi(_source(own, profile.image or "", file)),)
+        case ProfileKind.CHAIN:
+            return (RunScript(profile.url, f"profile {profile.name}"),)
+        case ProfileKind.SCRIPT:
+            return (Operator(operator_lines(profile.script)), found.local)
+        case _:
+            return (found.local,)
+
+
+def _kernel(
+    profile: Profile, found: Plan, own: str, catalog: Catalog, first: tuple[str, ...] = ()
+) -> BootKernel:
+    """Kernel, initial RAM disks and the command line: ours, the profile's, the values', the consoles."""
+    name = profile.image or ""
+    image = catalog.images[name]
+    consoles = tuple(f"console={word}" for word in found.values.get("console").split(" ") if word)
+    words = kernel_words(*first, profile.args, found.values.get("kernel_args"), *consoles)
+    return BootKernel(
+        _source(own, name, image.by_role("kernel")[0]),
+        tuple(_source(own, name, file) for file in image.by_role("initrd")),
+        tuple(_filled(word, found, own) for word in words),
+    )
+
+
+def _filled(word: str, found: Plan, own: str) -> str:
+    """A word with {url}, {server}, {name} replaced: the attempt's URL, the server's, the node's name."""
+    node = found.node.name if found.node and NAME.fullmatch(found.node.name) else "unknown"
+    server = own.rsplit("/a/", 1)[0]
+    return word.replace("{url}", own).replace("{server}", server).replace("{name}", node)
+
+
+def _source(own: str, image: str, file: FileRef) -> Source:
+    return Source(f"{own}/f/{quote(image)}/{quote(file.name)}", file.name)
+
+
+# ------------------------------------------------------------------------------------------------- the menu
+
+LOCAL_CHOICE = "local"
+
+
+def menu(machine: Machine, found: Plan, own: str, catalog: Catalog) -> Menu:
+    """The local disk first, then every profile of the menus that is complete, fits the machine and installs nothing."""
+    entries = [Entry(LOCAL_CHOICE, "Start the local disk", None, "l")]
+    for profile in sorted(catalog.profiles.values(), key=lambda p: (p.title or p.name).casefold()):
+        if may_choose(profile, machine, catalog):
+            url = f"{own}/menu/{quote(profile.name)}"
+            entries.append(Entry(profile.name, profile.title or profile.name, url))
+    node = found.node
+    facts = {
+        "name": node.name if node else "",
+        "code": found.code,
+        "mac": machine.mac,
+        "uuid": machine.uuid or "",
+        "serial": machine.serial or "",
+        "vendor": machine.vendor,
+        "product": machine.product,
+        "address": machine.address or "",
+        "arch": arch_name(machine.arch),
+        "server": own.rsplit("/a/", 1)[0],
+    }
+    return Menu(
+        title="pxeserver",
+        entries=tuple(entries),
+        local=found.local,
+        seconds=found.values.seconds("menu_timeout", catalog.policy.menu_timeout),
+        layout="known" if node else "unknown",
+        facts=tuple(facts.items()),
+        keyboard=found.values.get("keyboard"),
+    )
+
+
+def may_choose(profile: Profile, machine: Machine, catalog: Catalog) -> bool:
+    """Whether a person at the machine may start this profile: never one that writes disks, that takes an order."""
+    if not profile.in_menu or installs(profile) or profile.kind in (ProfileKind.MENU, ProfileKind.LOCAL):
+        return False
+    return not missing(profile, catalog) and not misfit(profile, machine, catalog)
+
+
+def explain(why: str, local: LocalDisk, attempt: str) -> Script:
+    """A script for what could not be written: it shows why, then starts the local disk."""
+    lines = (Say("pxeserver: this machine's configuration cannot be written as a boot script."), Say(why))
+    wait = Wait(HOLD_SECONDS, f"The local disk starts in {HOLD_SECONDS} seconds.")
+    return Script((*lines, wait, local), attempt, AfterFailure.LOCAL, local)
