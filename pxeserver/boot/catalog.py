@@ -42,6 +42,7 @@ class NodeTable:
         self._by_uuid: dict[str, tuple[int, ...]] = {}
         self._by_serial: dict[str, tuple[int, ...]] = {}
         self._by_mac: dict[str, tuple[int, ...]] = {}
+        self._by_address: dict[str, tuple[int, ...]] = {}
         for node in nodes:
             self.put(node)
         for state in states:
@@ -77,6 +78,10 @@ class NodeTable:
         """The nodes that claim this MAC address."""
         return tuple(self._nodes[i] for i in self._by_mac.get(mac, ()))
 
+    def with_address(self, address: str) -> tuple[Node, ...]:
+        """The nodes that this IPv4 address is reserved for."""
+        return tuple(self._nodes[i] for i in self._by_address.get(address, ()))
+
     def put(self, node: Node) -> None:
         """Add a node or replace the one with its id."""
         self.remove(node.id, keep_state=True)
@@ -108,4 +113,5 @@ class NodeTable:
             (self._by_uuid, (node.uuid,) if node.uuid else ()),
             (self._by_serial, (node.serial,) if node.serial else ()),
             (self._by_mac, tuple(dict.fromkeys(node.macs))),
+            (self._by_address, (node.address,) if node.address else ()),
         )

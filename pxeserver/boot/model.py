@@ -44,6 +44,8 @@ class Reason(Enum):
     TOO_LARGE = "too-large"
     UNKNOWN_TRANSFER = "unknown-transfer"
     CONTROL_AWAY = "control-away"
+    BUSY = "busy"
+    JOURNAL_FAILED = "journal-failed"
     STORE_UNAVAILABLE = "store-unavailable"
     """The file is known and could not be read: our fault, never told as a missing file."""
 

@@ -22,7 +22,8 @@ MIN_MESSAGE: Final = 576
 _IPXE_CLASS: Final = b"iPXE"
 _ARCH_MARK: Final = b":Arch:"
 _MESSAGE_TYPES: Final = {t.value: t for t in MessageType}
-_NO_MACS: Final = frozenset((b"\0" * 6, b"\xff" * 6))
+_NO_MAC: Final = b"\0" * 6
+_GROUP_BIT: Final = 1  # of the first byte: a multicast or broadcast address, which no machine has
 
 # Plain numbers: an enum member as a dict key costs a hash in Python, and this is the packet path.
 _REQUEST: Final = Op.REQUEST.value
@@ -87,7 +88,7 @@ def classify(packet: Packet) -> PxeRequest | NotPxe:
     if kind is None:
         return NotPxe("neither PXEClient nor HTTPClient")
     mac = packet.chaddr[:6]
-    if packet.htype != 1 or packet.hlen != 6 or mac in _NO_MACS:
+    if packet.htype != 1 or packet.hlen != 6 or mac == _NO_MAC or mac[0] & _GROUP_BIT:
         return NotPxe("no Ethernet address")
     return PxeRequest(
         message,

@@ -71,17 +71,18 @@ def boot_reply(request: PxeRequest, message: MessageType, boot: Boot) -> bytes:
         Option.SERVER_ID.value: packed(boot.server),
         **boot_options(request),
     }
-    file = boot.file
-    if len(file) > _FILE_FIELD:
-        options[Option.BOOT_FILE_NAME.value] = file
-        file = b""
-    return finish(
-        packet,
-        options,
-        ciaddr=packet.ciaddr if message == MessageType.ACK else NO_ADDRESS,
-        siaddr=packed(boot.server),
-        file=file,
-    )
+    file = place_file(boot.file, options)
+    ciaddr = packet.ciaddr if message == MessageType.ACK else NO_ADDRESS
+    return finish(packet, options, ciaddr=ciaddr, siaddr=packed(boot.server), file=file)
+
+
+def place_file(file: bytes, options: dict[int, bytes]) -> bytes:
+    """What goes into the header's file field: all of `file`, or nothing where it is too long and becomes
+    option 67."""
+    if len(file) <= _FILE_FIELD:
+        return file
+    options[Option.BOOT_FILE_NAME.value] = file
+    return b""
 
 
 def finish(

@@ -61,9 +61,19 @@ class Retransmission:
         self.base = max(self._timing.floor, smoothed + 4 * self._variation)
         self._tries = 0
 
+    def answered(self, since_last: float) -> None:
+        """A block that was sent more than once was acknowledged, `since_last` seconds after the last send.
+
+        Which of the sends was answered is unknown, so it is no measurement (Karn's rule). But an answer about
+        one known round trip after the last send was a lost packet on an unchanged path: the back-off ends.
+        Sooner or later than that, the path may have become longer: the back-off stays, or the longer round
+        trip would never be measured.
+        """
+        if self.smoothed is not None and self.smoothed / 2 <= since_last <= self.base:
+            self._tries = 0
+
     def expired(self) -> None:
-        """A wait ended without an answer. The back-off stays until `measured`, or a long round trip would
-        never be seen."""
+        """A wait ended without an answer."""
         self._tries += 1
 
     def wait(self) -> float:

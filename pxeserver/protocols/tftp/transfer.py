@@ -65,8 +65,8 @@ class Transfer:
 
     __slots__ = (
         "_acked", "_blksize", "_clean", "_content", "_gap_answered", "_half_open_tries", "_high", "_last",
-        "_modulus", "_next", "_offer", "_outgoing", "_progressed", "_retransmission", "_sent_at", "_size",
-        "_timing", "_window", "deadline", "end", "error", "progress", "proven",
+        "_modulus", "_next", "_offer", "_outgoing", "_progressed", "_repeated", "_retransmission",
+        "_sent_at", "_size", "_timing", "_window", "deadline", "end", "error", "progress", "proven",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +85,7 @@ class Transfer:
         self._acked = 0
         self._next = 1
         self._high = 0
+        self._repeated = 0
         self._clean = True
         self._gap_answered = False
         self._half_open_tries = 0
@@ -152,7 +153,7 @@ class Transfer:
         self._retransmission.expired()
         self._gap_answered = False
         if self.proven:
-            self._send_window(now)
+            self._repeat_window(now)
         else:
             self._resend_first(now)
 
@@ -215,6 +216,8 @@ class Transfer:
         self._progressed = now
         if self._clean:
             self._retransmission.measured(now - self._sent_at)
+        else:
+            self._retransmission.answered(now - self._sent_at)
         self._acked = acked = self._acked + distance
         if acked == self._last:
             self.progress.bytes_acked = self._size
@@ -222,28 +225,37 @@ class Transfer:
             return
         self.progress.bytes_acked = acked * self._blksize
         self._gap_answered = False
-        # An ACK inside the window tells of a gap after it: go on from there (RFC 7440 section 4).
-        self._send_window(now)
+        if acked < self._repeated:
+            # The client may have had the first blocks of a repeated window already, and acknowledges each of
+            # them: what is in flight will still arrive, and sending it once more would go on for ever.
+            self._send_blocks(self._next, now)
+            self._clean = False
+        else:
+            # An ACK inside the window tells of a gap after it: go on from there (RFC 7440 section 4).
+            self._send_blocks(acked + 1, now)
 
     def _on_duplicate_ack(self, now: float) -> None:
-        """Answering each duplicate ACK doubles every packet from then on (the Sorcerer's Apprentice, RFC 1123
-        4.2.3.1).
+        """Answering each duplicate ACK doubles every packet from then on (RFC 1123 section 4.2.3.1, SAS).
 
-        In lock-step a duplicate counts only after the time in which a lost block would have been resent
-        anyway. With windows it is also how the client tells that the first block of the window is missing
-        (RFC 7440): believed once for each position, and not sooner than a round trip after the window was
-        sent.
+        A duplicate counts after the time in which a lost block would have been resent without back-off. With
+        windows it is also how the client tells that the first block of the window is missing (RFC 7440):
+        believed once for each position, not sooner than a round trip can be, and not where it may be the echo
+        of our own repetition.
         """
-        if not self.proven:
+        round_trip = self._retransmission.smoothed
+        if not self.proven or round_trip is None:
             return
         since = now - self._sent_at
         if since >= self._retransmission.base:
-            self._send_window(now)
-        elif self._window > 1 and not self._gap_answered:
-            smoothed = self._retransmission.smoothed
-            if smoothed is not None and since >= smoothed / 2:
-                self._gap_answered = True
-                self._send_window(now)
+            self._repeat_window(now)
+        elif (
+            self._window > 1
+            and not self._gap_answered
+            and self._acked > self._repeated
+            and since >= round_trip / 2
+        ):
+            self._gap_answered = True
+            self._repeat_window(now)
 
     def _on_error(self, error: packet.Error) -> None:
         self.error = f"{error.code} {error.message}".strip()
@@ -255,7 +267,7 @@ class Transfer:
     def _send_first(self, now: float) -> None:
         self._half_open_tries += 1
         if self._offer is None:
-            self._send_window(now)
+            self._send_blocks(1, now)
             return
         self._sent_at = now
         self.deadline = now + self._retransmission.wait()
@@ -271,17 +283,21 @@ class Transfer:
     def _half_open_limit(self) -> int:
         return self._timing.plain_tries if self._offer is None else self._timing.offer_tries
 
-    def _send_window(self, now: float) -> None:
-        """Send the blocks after the last acknowledged one, as many as the window takes."""
-        first = self._acked + 1
-        end = min(first + self._window, self._last + 1)
+    def _repeat_window(self, now: float) -> None:
+        """Send what is not acknowledged again, not knowing what of it the client has."""
+        self._send_blocks(self._acked + 1, now)
+        self._repeated = self._next - 1
+
+    def _send_blocks(self, first: int, now: float) -> None:
+        """Send from block `first` to the end of the window, and wait for an ACK from now on."""
+        end = min(self._acked + 1 + self._window, self._last + 1)
         size, content, modulus, outgoing = self._blksize, self._content, self._modulus, self._outgoing
-        offset = self._acked * size
+        offset = (first - 1) * size
         for block in range(first, end):
             number = block & 0xFFFF if modulus == 65536 else (block - 1) % 65535 + 1
             outgoing.append((DATA_HEADERS[number], content[offset : offset + size]))
             offset += size
-        self.progress.blocks_sent += end - first
+        self.progress.blocks_sent += max(0, end - first)
         # Only a window of blocks that were never sent before can be timed.
         self._clean = first > self._high
         if not self._clean:
