@@ -186,24 +186,20 @@ def _stopped(
     base: Plan, machine: Machine, catalog: Catalog, *, state: NodeState, once: BootOnce | None
 ) -> Plan:
     """An install failed or was cut off: held, but a boot-once order for a system that installs nothing is obeyed."""
-    cut_off = state.phase is Phase.INSTALLING
-    why = (
-        CUT_OFF
-        if cut_off
-        else f"install failed: {state.reason}"
-        if CUT_OFF not in state.reason
-        else state.reason
-    )
-    profile = base.profile
+    profile, cut_off = base.profile, state.phase is Phase.INSTALLING
+    if cut_off or state.reason == CUT_OFF:
+        why = CUT_OFF
+    else:
+        why = f"install failed: {state.reason}"
     held = _held(base, why)
     if cut_off:
         record: Record = (EventKind.HELD, {"reason": CUT_OFF, "trigger": Trigger.RETURNED.value})
         held = replace(held, records=(record,))
     if once is None or profile is None or installs(profile):
         return held
-    booted = replace(base, why=f"boot-once, while held: {why}")
-    used = _use(booted, once, state)
-    return _of_profile(replace(used, records=(*held.records, *used.records)), machine, profile, catalog)
+    booted = _use(replace(base, why=f"boot-once, while held: {why}"), once, state)
+    booted = _of_profile(replace(booted, records=(*held.records, *booted.records)), machine, profile, catalog)
+    return held if booted.action is Action.REFUSED else booted
 
 
 def _install(
