@@ -187,10 +187,7 @@ def _stopped(
 ) -> Plan:
     """An install failed or was cut off: held, but a boot-once order for a system that installs nothing is obeyed."""
     profile, cut_off = base.profile, state.phase is Phase.INSTALLING
-    if cut_off or state.reason == CUT_OFF:
-        why = CUT_OFF
-    else:
-        why = f"install failed: {state.reason}"
+    why = CUT_OFF if cut_off or state.reason == CUT_OFF else f"install failed: {state.reason}"
     held = _held(base, why)
     if cut_off:
         record: Record = (EventKind.HELD, {"reason": CUT_OFF, "trigger": Trigger.RETURNED.value})
