@@ -1,13 +1,12 @@
-"""Installing the server as a systemd service, and removing it: what `make install` and `make uninstall`
-run.
+"""Installing the server as a systemd service, and removing it: what `make install` and `make uninstall` run.
 
-python3 -m pxeserver.install install --wheel dist/pxeserver-0.1.0-py3-none-any.whl python3 -m
-pxeserver.install uninstall [--purge]
+    python3 -m pxeserver.install install [--wheel dist/pxeserver-0.1.0-py3-none-any.whl]
+    python3 -m pxeserver.install uninstall [--purge]
 
-Each release gets a virtual environment of its own under /opt/pxeserver/releases, and /opt/pxeserver/venv
-is a link to the one in use: an upgrade switches it in one step, and the release before stays for going
-back. Before an upgrade the database is copied to the state directory's backups/. With a `root` other than
-"/" files are only put in place.
+Each release gets a virtual environment of its own under /opt/pxeserver/releases, and /opt/pxeserver/venv is
+a link to the one in use: an upgrade switches it in one step, and the release before stays for going back.
+Before an upgrade the database is copied to the state directory's backups/. With a `root` other than "/"
+files are only put in place.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -95,6 +95,17 @@ def put_files(top: Path) -> list[Path]:
         config.chmod(0o644)
         written.append(config)
     return written
+
+
+def build_wheel(folder: Path) -> Path:
+    """Build this source tree's wheel into `folder`; InstallFailed where this is no source tree."""
+    source = Path(__file__).resolve().parent.parent
+    if not (source / "pyproject.toml").exists():
+        raise InstallFailed("this is no source tree: name the built package with --wheel")
+    _run(
+        sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(source)
+    )
+    return next(folder.glob("pxeserver-*.whl"))
 
 
 def put_release(top: Path, wheel: Path, wheels: Path | None = None) -> Path:
@@ -197,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     verbs = parser.add_subparsers(dest="verb", required=True)
     adding = verbs.add_parser("install", help="install or upgrade")
-    adding.add_argument("--wheel", type=Path, required=True, help="the built package")
+    adding.add_argument("--wheel", type=Path, help="the built package; default: built from this source tree")
     adding.add_argument(
         "--wheels", type=Path, help="folder with the wheels it needs, instead of a package index"
     )
@@ -212,7 +223,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         if given.verb == "install":
-            done = install(given.root, wheel=given.wheel, wheels=given.wheels)
+            with tempfile.TemporaryDirectory(prefix="pxeserver-wheel-") as scratch:
+                wheel = given.wheel or build_wheel(Path(scratch))
+                done = install(given.root, wheel=wheel, wheels=given.wheels)
         else:
             done = uninstall(given.root, purge=given.purge)
     except InstallFailed as error:

@@ -13,6 +13,7 @@ import grp
 import json
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from pxeserver.supervisor import EXIT_CONFIGURATION, Child, Supervisor, command
 CONFIG = "PXESERVER__CONFIG"
 FLAGS = "PXESERVER__FLAGS"
 """How the children find the same settings: the file that was named, and the command line's flags as JSON."""
+DEFAULT_USER = "pxeserver"
 STATE_FOLDERS = ("journal", "images", "loaders", "import", "backups")
 _REPORT_SECONDS = 6.0
 """How long the start-up lines wait for the worker's first report."""
@@ -136,9 +138,23 @@ def _owner(user: str) -> tuple[int, int] | None:
     try:
         entry = privileges.account(user)
     except LookupError:
+        if user == DEFAULT_USER and _made_user(user):
+            return _owner(user)
         create = f"useradd --system --user-group --no-create-home --shell /usr/sbin/nologin {user}"
         raise CannotStart(f"there is no user {user}: create it with `{create}`") from None
     return (entry.pw_uid, entry.pw_gid) if entry else None
+
+
+def _made_user(user: str) -> bool:
+    """Create the system user; whether that worked."""
+    words = ["useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", user]
+    try:
+        done = subprocess.run(words, capture_output=True, check=False)
+    except FileNotFoundError:
+        return False
+    if done.returncode == 0:
+        print(f"pxeserver: created the system user {user}, which the server runs as")
+    return done.returncode == 0
 
 
 def _prepare_folders(settings: Settings, owner: tuple[int, int] | None) -> None:

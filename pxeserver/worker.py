@@ -25,6 +25,7 @@ from pxeserver.boot.model import (
     Ignore,
     Node,
     NodeState,
+    Policy,
     Promise,
     PromiseKind,
     Site,
@@ -87,7 +88,7 @@ class BootWorker:
     """The Plane of this process. Everything but `record` and `ask` returns at once."""
 
     def __init__(
-        self, journal: Journal, files: FileSource, *, clock: Callable[[], float] = time.time
+        self, journal: Journal, files: FileSource, own: Policy, *, clock: Callable[[], float] = time.time
     ) -> None:
         self.attempts = Attempts(new_attempt_id)
         self.leases = LeaseTable()
@@ -95,8 +96,9 @@ class BootWorker:
         self._journal = journal
         self._files = files
         self._clock = clock
-        self._snapshot = Catalog()
-        self._catalog = Catalog()
+        self._own = own
+        self._snapshot = Catalog(policy=own)
+        self._catalog = self._snapshot
         self._nodes = NodeTable()
         self._site = Site()
         self._unknown: str | None = None
@@ -208,11 +210,19 @@ class BootWorker:
         self._overlay()
 
     def _overlay(self) -> None:
-        policy = self._snapshot.policy
+        """Put what this process knows better over the snapshot: its ports, its dry run, its probe's
+        finding.
+        """
+        policy = replace(
+            self._snapshot.policy,
+            http_port=self._own.http_port,
+            tftp_port=self._own.tftp_port,
+            dry_run=self._own.dry_run or self._snapshot.policy.dry_run,
+        )
         if self._unknown and not policy.unknown_chosen and policy.unknown in ("menu", "discover"):
-            self._catalog = replace(self._snapshot, policy=replace(policy, unknown=self._unknown))
-        else:
-            self._catalog = self._snapshot
+            policy = replace(policy, unknown=self._unknown)
+        same = policy == self._snapshot.policy
+        self._catalog = self._snapshot if same else replace(self._snapshot, policy=policy)
 
     def _apply(self, promise: Promise) -> None:
         if promise.kind is PromiseKind.STATE and promise.state is not None:

@@ -40,10 +40,18 @@ _TAKEN_OVER = (PromiseKind.STATE, PromiseKind.LEASE)
 class ControlLink:
     """Implements worker.Control over the channel."""
 
-    def __init__(self, worker: BootWorker, journal: Journal, site_body: Callable[[], wire.SiteBody]) -> None:
+    def __init__(
+        self,
+        worker: BootWorker,
+        journal: Journal,
+        site_body: Callable[[], wire.SiteBody],
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`site_body` is what a new control process is told; `changed` is called after each new snapshot."""
         self._worker = worker
         self._journal = journal
         self._site_body = site_body
+        self._changed = changed
         self._channel: Channel | None = None
         self._events: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self._frames: deque[bytes] = deque()
@@ -144,7 +152,8 @@ class ControlLink:
 
     async def _talk(self, channel: Channel) -> None:
         if self._channel is not None:
-            old, _ = self._channel, self._lose()
+            old = self._channel
+            self._lose()
             await old.close()
         self._channel = channel
         self._table = None
@@ -211,6 +220,7 @@ class ControlLink:
             case "catalog":
                 self._worker.take_catalog(decode(frame, wire.CatalogBody).catalog)
                 self._keep_catalog = True
+                self._changed()
             case "nodes":
                 self._take_nodes(decode(frame, wire.Nodes))
             case "node":

@@ -1,0 +1,142 @@
+"""The parts of the boot worker, and how they fit together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from pxeserver import sockets
+from pxeserver.answers import tftp_names
+from pxeserver.config import Settings
+from pxeserver.imagestore.store import Store
+from pxeserver.protocols.tftp.transfers import Limits
+from pxeserver.servers.dhcp import DhcpServer, DhcpSockets
+from pxeserver.servers.http import BootHttp
+from pxeserver.servers.http_limits import HttpLimits
+from pxeserver.servers.http_scripts import DecidedScripts
+from pxeserver.servers.tftp import TftpServer
+from pxeserver.servers.tftp_requests import TftpOptions
+from pxeserver.servers.tftp_socket import TftpSocket
+from pxeserver.storage.journal import Journal
+from pxeserver.worker import BootWorker
+from pxeserver.worker_link import ControlLink
+from pxeserver.worker_site import Probe, SiteKeeper
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 1.0
+"""For transfers that are under way when the process is told to end."""
+_NEEDED = ("dhcp", "proxydhcp", "tftp", "http", "worker")
+
+
+@dataclass(slots=True)
+class WorkerParts:
+    """Everything of the boot worker."""
+
+    journal: Journal
+    store: Store
+    worker: BootWorker
+    link: ControlLink
+    site: SiteKeeper
+    dhcp: DhcpServer
+    tftp: TftpServer
+    http: BootHttp
+    bound: Mapping[str, socket.socket]
+
+    @classmethod
+    async def build(cls, settings: Settings) -> Self:
+        """Open the journal and the store, and take the sockets over; OSError where one of them is not
+        there.
+        """
+        bound = sockets.inherited(os.environ)
+        missing = [name for name in _NEEDED if name not in bound]
+        if missing:
+            raise OSError(f"started without the sockets {', '.join(missing)}: use `pxeserver run` or systemd")
+        state = settings.server.state_dir
+        journal = await _open_journal(settings)
+        store = Store(state / "images")
+        worker = BootWorker(journal, store, settings.policy_model())
+        worker.restore()
+        site = SiteKeeper(worker, settings, _probe(settings), lambda body: link.put("site", body))
+        link = ControlLink(worker, journal, site.body, site.announce)
+        worker.control = link
+        await site.look()
+        tftp = settings.tftp
+        return cls(
+            journal,
+            store,
+            worker,
+            link,
+            site,
+            DhcpServer(worker, DhcpSockets(bound["dhcp"], bound["proxydhcp"])),
+            TftpServer(
+                worker,
+                tftp_names(worker),
+                TftpOptions(
+                    Limits(tftp.max_transfers, tftp.max_transfers_per_address),
+                    port_range=tftp.port_range,
+                    windowsize=tftp.max_window,
+                    blksize=tftp.max_block_size,
+                ),
+            ),
+            BootHttp(
+                worker,
+                store.blobs.open_manifest,
+                DecidedScripts(),
+                HttpLimits(
+                    idle_timeout=settings.http.idle_seconds,
+                    per_address=settings.http.max_connections_per_address,
+                    connections=settings.http.max_connections,
+                    body_bytes=settings.http.max_body_bytes,
+                    shutdown=STOP_SECONDS,
+                ),
+            ),
+            bound,
+        )
+
+    async def start(self) -> None:
+        """Begin to serve."""
+        self.dhcp.start()
+        self.tftp.start(TftpSocket(self.bound["tftp"]))
+        await self.http.start([self.bound["http"]])
+
+    def endless(self) -> list[Awaitable[None]]:
+        """What runs until the end."""
+        return [
+            self.link.serve(self.bound["worker"]),
+            self.link.keep(),
+            self.link.tick(),
+            self.site.keep(),
+            self._forget_old(),
+        ]
+
+    async def _forget_old(self) -> None:
+        while True:
+            await asyncio.sleep(60)
+            self.worker.attempts.expire(self.worker.now())
+
+    async def stop(self) -> None:
+        """Let transfers end, then close everything."""
+        await self.dhcp.stop()
+        await asyncio.gather(self.tftp.stop(STOP_SECONDS), self.http.stop(), return_exceptions=True)
+        await self.journal.close()
+        self.store.close()
+
+
+def _probe(settings: Settings) -> Probe | None:
+    return None
+
+
+async def _open_journal(settings: Settings) -> Journal:
+    """Open the journal; the worker before us may need a moment to be gone."""
+    for _ in range(30):
+        with contextlib.suppress(BlockingIOError):
+            return Journal.open(settings.server.state_dir / "journal")
+        await asyncio.sleep(0.1)
+    return Journal.open(settings.server.state_dir / "journal")
