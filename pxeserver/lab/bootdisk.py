@@ -1,8 +1,8 @@
 """A bootable raw disk image for the lab: small, made from Debian's packages, started by BIOS and UEFI alike.
 
-One active FAT partition behind an MBR holds SYSLINUX for BIOS, systemd-boot at the removable-media path for UEFI, a kernel
-and an initramfs that says one line on the serial console and powers off. Everything is written into the file with mtools,
-so nothing has to be mounted.
+One active FAT partition behind an MBR holds SYSLINUX for BIOS, systemd-boot at the removable-media path for
+UEFI, a kernel and an initramfs that says one line on the serial console and powers off. Everything is written
+into the file with mtools, so nothing has to be mounted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,13 @@ _INIT = f"""#!/bin/busybox sh
 /bin/busybox poweroff -f
 """
 _ARGUMENTS = "console=ttyS0,115200 panic=5"
-_SYSLINUX = f"SERIAL 0 115200\nDEFAULT linux\nLABEL linux\nKERNEL /linux\nINITRD /initrd\nAPPEND {_ARGUMENTS} firmware=bios\n"
+_SYSLINUX = f"""SERIAL 0 115200
+DEFAULT linux
+LABEL linux
+KERNEL /linux
+INITRD /initrd
+APPEND {_ARGUMENTS} firmware=bios
+"""
 _ENTRY = f"title installed\nlinux /linux\ninitrd /initrd\noptions {_ARGUMENTS} firmware=uefi\n"
 
 
