@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from sqlalchemy import event
@@ -56,6 +57,10 @@ class Database:
                 if revision != schema.head():
                     async with writer.begin() as connection:
                         await connection.run_sync(schema.upgrade)
+                else:
+                    # A held connection can still copy a file out that is deleted while we run.
+                    async with writer.connect() as connection:
+                        await connection.get_raw_connection()
                 return cls(path, writer, reader)
             except BaseException:
                 await writer.dispose()
@@ -101,7 +106,7 @@ class Database:
     async def backup(self, target: Path) -> None:
         """Write a whole, consistent copy to `target` (mode 0600) while others go on writing.
 
-        FileExistsError where `target` exists; DatabaseUnavailable as SQLite says.
+        Also where the file was deleted meanwhile, as long as it is open here. FileExistsError where `target` exists; DatabaseUnavailable as SQLite says.
         """
         if target.exists():  # noqa: ASYNC240 - one stat
             raise FileExistsError(f"{target} exists")
@@ -144,7 +149,8 @@ async def _statement(connection: AsyncConnection, statement: str, *values: objec
 def _engine(path: Path, begin: str, size: int) -> AsyncEngine:
     encoder = msgspec.json.Encoder()
     engine = create_async_engine(
-        f"sqlite+aiosqlite:///{path}",
+        # mode=rw: a file that was deleted is never made anew, empty, behind our back.
+        f"sqlite+aiosqlite:///file:{quote(str(path.absolute()))}?mode=rw&uri=true",
         pool_size=size,
         max_overflow=0,
         connect_args={"timeout": BUSY_TIMEOUT_MS / 1000},

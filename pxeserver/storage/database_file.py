@@ -110,23 +110,46 @@ def replace_file(path: Path, source: Path) -> Path | None:
     part = path.with_name(f".{path.name}.part")
     part.unlink(missing_ok=True)
     _copy(source, part)
-    aside = set_aside(path, "replaced") if path.exists() else None
+    aside = None
+    if path.exists():
+        _fold_log(path)
+        aside = _free_name(path, "replaced")
+        # A second name, not a rename: at no moment is there no database under its own name.
+        aside.hardlink_to(path)
+        for companion in _COMPANIONS[1:]:
+            path.with_name(path.name + companion).unlink(missing_ok=True)
     publish(part, path)
     return aside
 
 
 def set_aside(path: Path, why: str) -> Path:
     """Rename the closed database and its log, so that nothing is lost; returns the new name."""
-    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-    aside, number = path.with_name(f"{path.name}.{why}-{stamp}"), 1
-    while aside.exists():
-        aside, number = path.with_name(f"{path.name}.{why}-{stamp}-{number}"), number + 1
+    aside = _free_name(path, why)
     for companion in reversed(_COMPANIONS):
         source = path.with_name(path.name + companion)
         if source.exists():
             source.rename(aside.with_name(aside.name + companion))
     _fsync_dir(path.parent)
     return aside
+
+
+def create(path: Path) -> None:
+    """Make an empty file that only its owner reads; harmless where there is one."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def _free_name(path: Path, why: str) -> Path:
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+    aside, number = path.with_name(f"{path.name}.{why}-{stamp}"), 1
+    while aside.exists():
+        aside, number = path.with_name(f"{path.name}.{why}-{stamp}-{number}"), number + 1
+    return aside
+
+
+def _fold_log(path: Path) -> None:
+    """Bring what is left in the write-ahead log into the closed database's file, where it is still sound."""
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def inspect(path: Path, backups: Path) -> str | None:
@@ -137,7 +160,7 @@ def inspect(path: Path, backups: Path) -> str | None:
         if left:
             # Starting empty here would lose everything without a word at the next start after the damage.
             raise _corrupt(path, "was found damaged before", left[-1], backups)
-        _create(path)
+        create(path)
         return None
     try:
         problem = _problem(path)
@@ -173,10 +196,6 @@ def _problem(path: Path) -> str:
         connection.close()
 
 
-def _create(path: Path) -> None:
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-
-
 def back_up_before_upgrade(path: Path, backups: Path, revision: str) -> None:
     """Keep a copy of a database of an older schema."""
     backups.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -190,7 +209,7 @@ def back_up_before_upgrade(path: Path, backups: Path, revision: str) -> None:
 
 def _copy(source: Path, target: Path) -> None:
     """Copy through SQLite's backup interface, so that a write-ahead log beside the source is in the copy."""
-    _create(target)
+    create(target)
     with (
         contextlib.closing(sqlite3.connect(source, timeout=BUSY_TIMEOUT_MS / 1000)) as old,
         contextlib.closing(sqlite3.connect(target)) as new,

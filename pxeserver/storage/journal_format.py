@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import msgspec
 
-from pxeserver.boot.model import Lease, Node, NodeState, Promise
+from pxeserver.boot.model import Lease, Node, NodeState, Promise, PromiseKind
 
 HEADER = struct.Struct(">II")
 MAX_PAYLOAD = 64 * 1024 * 1024
@@ -142,16 +142,19 @@ class Tables:
         return Tables(dict(self.nodes), dict(self.states), dict(self.leases))
 
     def apply(self, promise: Promise) -> None:
-        """Add one promise."""
-        if promise.state is not None:
-            self.states[promise.state.node_id] = promise.state
-        if promise.lease is not None:
-            self.leases[promise.lease.address] = promise.lease
-        if promise.node is not None:
-            self.nodes[promise.node.id] = promise.node
-        if promise.node_id is not None:
-            self.nodes.pop(promise.node_id, None)
-            self.states.pop(promise.node_id, None)
+        """Add one promise: the field that its kind names counts, whatever else is set."""
+        match promise.kind:
+            case PromiseKind.STATE if promise.state is not None:
+                self.states[promise.state.node_id] = promise.state
+            case PromiseKind.LEASE if promise.lease is not None:
+                self.leases[promise.lease.address] = promise.lease
+            case PromiseKind.NODE if promise.node is not None:
+                self.nodes[promise.node.id] = promise.node
+            case PromiseKind.NODE_REMOVED if promise.node_id is not None:
+                self.nodes.pop(promise.node_id, None)
+                self.states.pop(promise.node_id, None)
+            case _:
+                pass
 
 
 @dataclass(slots=True)

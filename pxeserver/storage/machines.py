@@ -132,6 +132,10 @@ class Audit:
         if records:
             await self._connection.execute(insert(AuditRow), [asdict(record) for record in records])
 
+    async def newest_id(self) -> int:
+        """The number of the newest change; 0 before the first."""
+        return await self._connection.scalar(select(func.max(AuditRow.id))) or 0
+
     async def since(self, table: str, record: str, version: int) -> list[AuditRecord]:
         """What happened to a record after this version of it, oldest first."""
         query = select(*_AUDIT).where(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any, TypeVar
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pxeserver.boot.model import BootOnce, Consent, Node
@@ -81,6 +81,11 @@ class Nodes:
     async def first_awaiting(self) -> NodeRecord | None:
         """The oldest place that awaits its machine and is not held."""
         return await self._one(NodeRow.awaits_machine.is_(True), NodeRow.hold == "")
+
+    async def count_awaiting(self) -> int:
+        """How many places await their machine."""
+        query = select(func.count()).where(NodeRow.awaits_machine.is_(True), NodeRow.hold == "")
+        return await self._connection.scalar(query) or 0
 
     async def named(self, names: Iterable[str]) -> set[str]:
         """Which of these names are taken."""
