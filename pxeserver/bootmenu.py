@@ -36,7 +36,7 @@ class Menus:
         self._environment = ImmutableSandboxedEnvironment(
             loader=FileSystemLoader(self._directory),
             undefined=StrictUndefined,
-            autoescape=False,  # noqa: S701 - the output is no HTML; its texts are encoded by the script's renderer
+            autoescape=False,  # the output is no HTML; its texts are encoded by the script's renderer
             trim_blocks=True,
             lstrip_blocks=True,
             auto_reload=False,

@@ -48,15 +48,16 @@ LINE_WIDTH = 76
 """Columns of a text line: iPXE's menus start in column 1 of 80 and show 78."""
 
 _FACTS = (
-    ("uuid", "uuid"),
-    ("serial", "serial"),
-    ("mac", "net0/mac"),
-    ("bootmac", "netX/mac"),
-    ("vendor", "manufacturer"),
-    ("product", "product"),
-    ("platform", "platform"),
-    ("arch", "buildarch"),
+    ("uuid", "${uuid}"),
+    ("serial", "${serial:uristring}"),
+    ("mac", "${netX/mac},${net0/mac},${net1/mac},${net2/mac},${net3/mac}"),
+    ("vendor", "${manufacturer:uristring}"),
+    ("product", "${product:uristring}"),
+    ("platform", "${platform}"),
+    ("arch", "${buildarch}"),
 )
+"""What iPXE fills in. The card it boots from comes first. :uristring is for texts of the firmware only: of a MAC or a
+UUID it would send the raw bytes."""
 
 _SHOWABLE = re.compile(r"[^A-Za-z0-9 .,:_/()+=@%*!'\"<>\[\]~?-]")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -177,9 +178,9 @@ def _tries(command: str, target: str, done: str, give_up: str) -> list[str]:
 
 
 def _identify(step: Identify, number: int, script: Script) -> list[str]:
-    """The chain to the next script with the machine's facts; iPXE encodes each of them itself (:uristring)."""
+    """The chain to the next script with the machine's facts; iPXE encodes the texts among them itself (:uristring)."""
     url = encode_url(step.url)
-    query = "&".join(f"{name}=${{{setting}:uristring}}" for name, setting in _FACTS)
+    query = "&".join(f"{name}={setting}" for name, setting in _FACTS)
     return [
         *_tries("chain --replace", f"{url}?{query}", "", f"f{number}"),
         *_failure(number, f"could not load the boot script from {_host(url)}", script, report=False),
