@@ -11,7 +11,6 @@ import asyncio
 import logging
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pxeserver.boot.model import Ignore, Interface, Reason
 from pxeserver.protocols.tftp import packet
@@ -19,14 +18,12 @@ from pxeserver.protocols.tftp.packet import ErrorCode, MalformedPacket, Request
 from pxeserver.protocols.tftp.transfer import End, Transfer
 from pxeserver.protocols.tftp.transfers import Admission, Entry, Peer, Transfers
 from pxeserver.servers import tftp_socket
+from pxeserver.servers.plane import Plane
 from pxeserver.servers.tftp_access import ServedLinks
 from pxeserver.servers.tftp_content import Resolve
 from pxeserver.servers.tftp_report import Delivery, Reporter
 from pxeserver.servers.tftp_requests import Granted, Requests, TftpOptions
 from pxeserver.servers.tftp_socket import Ancillary, Destination, TftpSocket, destination, leave_from
-
-if TYPE_CHECKING:
-    from pxeserver.servers.plane import Plane
 
 log = logging.getLogger(__name__)
 
@@ -81,9 +78,9 @@ class TftpServer:
         """Ended transfers by how they ended, and what was sent; for metrics and tests."""
         return self._reporter.counters
 
-    def start(self, sock: TftpSocket) -> None:
-        """Serve on this socket, which is the server's from now on."""
-        self._loop = asyncio.get_running_loop()
+    def start(self, sock: TftpSocket, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        """Serve on this socket, which is the server's from now on; `loop` is the running one by default."""
+        self._loop = loop or asyncio.get_running_loop()
         self._main = sock
         self._loop.add_reader(sock.fileno(), self._readable, sock)
         self._idle.set()

@@ -5,13 +5,10 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from pxeserver.boot.model import EventKind, FileRef, Ignore, Interface
-
-if TYPE_CHECKING:
-    from pxeserver.servers.plane import OpenFile
+from pxeserver.servers.plane import OpenFile
 
 READ_AHEAD_BYTES = 64 * 1024 * 1024
 """Files up to this size are asked for from the disk at once, so that sending rarely waits for it."""

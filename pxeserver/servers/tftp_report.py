@@ -5,17 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pxeserver.boot.model import Event, EventKind, FileRef, Ignore, Reason
 from pxeserver.protocols.tftp.transfer import End
 from pxeserver.protocols.tftp.transfers import Entry, Peer
+from pxeserver.servers.plane import Plane
 from pxeserver.servers.tftp_content import Served
 from pxeserver.servers.tftp_requests import Granted
 from pxeserver.servers.tftp_socket import Ancillary, TftpSocket
-
-if TYPE_CHECKING:
-    from pxeserver.servers.plane import Plane
 
 log = logging.getLogger(__name__)
 

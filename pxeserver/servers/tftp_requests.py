@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from pxeserver.boot.model import Ignore, Interface, Reason
 from pxeserver.protocols.tftp.filename import ForbiddenName, decode_name
@@ -12,10 +11,8 @@ from pxeserver.protocols.tftp.negotiation import LARGEST_WINDOWSIZE, Agreement, 
 from pxeserver.protocols.tftp.packet import ErrorCode, Opcode, Request
 from pxeserver.protocols.tftp.retransmission import Timing
 from pxeserver.protocols.tftp.transfers import Limits, Peer
+from pxeserver.servers.plane import Plane
 from pxeserver.servers.tftp_content import LARGEST_NETASCII, Mapping, Mappings, Resolve, Served, to_netascii
-
-if TYPE_CHECKING:
-    from pxeserver.servers.plane import Plane
 
 log = logging.getLogger(__name__)
 

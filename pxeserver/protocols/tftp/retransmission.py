@@ -37,11 +37,12 @@ class Timing:
 class Retransmission:
     """Smoothed round trip time, its variation, and the back-off."""
 
-    __slots__ = ("_timing", "_tries", "_variation", "base", "smoothed")
+    __slots__ = ("_guess", "_timing", "_tries", "_variation", "base", "smoothed")
 
     def __init__(self, timing: Timing) -> None:
         self._timing = timing
         self.smoothed: float | None = None
+        self._guess: float | None = None
         self._variation = 0.0
         self._tries = 0
         self.base = timing.first
@@ -58,7 +59,7 @@ class Retransmission:
             self._variation += (abs(difference) - self._variation) / 4
             smoothed += difference / 8
         self.smoothed = smoothed
-        self.base = max(self._timing.floor, smoothed + 4 * self._variation)
+        self.base = min(max(self._timing.floor, smoothed + 4 * self._variation), self._timing.last_cap)
         self._tries = 0
 
     def answered(self, since_last: float) -> None:
@@ -67,10 +68,20 @@ class Retransmission:
         Which of the sends was answered is unknown, so it is no measurement (Karn's rule). But an answer about
         one known round trip after the last send was a lost packet on an unchanged path: the back-off ends.
         Sooner or later than that, the path may have become longer: the back-off stays, or the longer round
-        trip would never be measured.
+        trip would never be measured. Before anything was measured, two answers that agree although the waits
+        before them differed are believed.
         """
-        if self.smoothed is not None and self.smoothed / 2 <= since_last <= self.base:
-            self._tries = 0
+        if self.smoothed is not None:
+            if self.smoothed / 2 <= since_last <= self.base:
+                self._tries = 0
+        elif self._guess is None:
+            self._guess = since_last
+        elif self._guess / 2 <= since_last <= self._guess * 2:
+            self.measured(since_last)
+
+    def plausible(self, round_trip: float) -> bool:
+        """Whether this can be a round trip of the path as it is known, and nothing that waited somewhere."""
+        return round_trip <= self.base
 
     def expired(self) -> None:
         """A wait ended without an answer."""

@@ -64,9 +64,30 @@ class Transfer:
     returned."""
 
     __slots__ = (
-        "_acked", "_blksize", "_clean", "_content", "_gap_answered", "_half_open_tries", "_high", "_last",
-        "_modulus", "_next", "_offer", "_outgoing", "_progressed", "_repeated", "_retransmission",
-        "_sent_at", "_size", "_timing", "_window", "deadline", "end", "error", "progress", "proven",
+        "_acked",
+        "_blksize",
+        "_content",
+        "_fresh",
+        "_gap_answered",
+        "_half_open_tries",
+        "_high",
+        "_last",
+        "_modulus",
+        "_next",
+        "_offer",
+        "_outgoing",
+        "_progressed",
+        "_repeated",
+        "_retransmission",
+        "_sent_at",
+        "_size",
+        "_timing",
+        "_window",
+        "deadline",
+        "end",
+        "error",
+        "progress",
+        "proven",
     )  # fmt: skip
 
     def __init__(
@@ -86,7 +107,7 @@ class Transfer:
         self._next = 1
         self._high = 0
         self._repeated = 0
-        self._clean = True
+        self._fresh = 0
         self._gap_answered = False
         self._half_open_tries = 0
         self._outgoing: list[Outgoing] = []
@@ -214,11 +235,16 @@ class Transfer:
         """`distance` more blocks have arrived; after the OACK's ACK it is 0."""
         self.proven = True
         self._progressed = now
-        if self._clean:
-            self._retransmission.measured(now - self._sent_at)
+        since = now - self._sent_at
+        newest = self._acked + distance
+        # Karn's rule, block by block: the last send had blocks that were never sent before, and one of them
+        # is acknowledged. Inside the window it may be an ACK of the client's own timer, long after the last
+        # block.
+        if self._fresh <= newest and (newest == self._next - 1 or self._retransmission.plausible(since)):
+            self._retransmission.measured(since)
         else:
-            self._retransmission.answered(now - self._sent_at)
-        self._acked = acked = self._acked + distance
+            self._retransmission.answered(since)
+        self._acked = acked = newest
         if acked == self._last:
             self.progress.bytes_acked = self._size
             self._finish(End.SENT)
@@ -229,7 +255,6 @@ class Transfer:
             # The client may have had the first blocks of a repeated window already, and acknowledges each of
             # them: what is in flight will still arrive, and sending it once more would go on for ever.
             self._send_blocks(self._next, now)
-            self._clean = False
         else:
             # An ACK inside the window tells of a gap after it: go on from there (RFC 7440 section 4).
             self._send_blocks(acked + 1, now)
@@ -274,7 +299,7 @@ class Transfer:
         self._outgoing.append((packet.encode(packet.OptionAck(self._offer)), _NOTHING))
 
     def _resend_first(self, now: float) -> None:
-        self._clean = False
+        self._fresh = 1
         if self._half_open_tries < self._half_open_limit():
             self._send_first(now)
         else:
@@ -298,10 +323,8 @@ class Transfer:
             outgoing.append((DATA_HEADERS[number], content[offset : offset + size]))
             offset += size
         self.progress.blocks_sent += max(0, end - first)
-        # Only a window of blocks that were never sent before can be timed.
-        self._clean = first > self._high
-        if not self._clean:
-            self.progress.blocks_resent += min(end - 1, self._high) - first + 1
+        self._fresh = max(first, self._high + 1)
+        self.progress.blocks_resent += max(0, min(end, self._fresh) - first)
         self._high = max(self._high, end - 1)
         self._next = end
         self._sent_at = now
