@@ -1,0 +1,169 @@
+"""The agent: report what this machine is, then do what the server orders.
+
+python3 -m pxeserver.agent [--url http://10.0.0.1/a/...]    (else pxeserver.url= of the kernel
+  command line)
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pxeserver.agent import power
+from pxeserver.agent.inventory import gather
+from pxeserver.agent.say import Consoles
+from pxeserver.agent.server import Server, ServerAway, ServerRefused
+from pxeserver.agent.write import GIVE_UP, WriteFailed, WriteOrder, Writer
+
+POLL = 3.0
+"""Seconds between questions for orders."""
+LLDP_SECONDS = 3.0
+"""Most switches send every 30 s, but at once when a link has come up."""
+
+
+def command_line(path: Path = Path("/proc/cmdline")) -> dict[str, str]:
+    """The pxeserver.* words of the kernel command line, by what follows the dot."""
+    try:
+        words = shlex.split(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    pairs = (word.partition("=") for word in words if word.startswith("pxeserver."))
+    return {key.removeprefix("pxeserver."): value for key, _, value in pairs}
+
+
+class Agent:
+    """Reports and orders of one boot."""
+
+    def __init__(self, server: Server, say: Consoles, boot_mac: str = "") -> None:
+        self.server, self.say, self.boot_mac = server, say, boot_mac
+        self.finished = False
+
+    def discover(self) -> None:
+        """Gather and send the inventory, and show what the server says to it."""
+        self.say("looking at the hardware")
+        inventory = gather(self.boot_mac, LLDP_SECONDS)
+        machine = inventory["machine"]
+        self.say(f"{machine['vendor']} {machine['product']} serial {machine['serial'] or '-'}".strip())
+        for disk in inventory["disks"]:
+            holds = ", ".join(disk["signatures"]) or "empty"
+            self.say(
+                f"disk {disk['name']} {disk['size'] / 1e9:.1f} GB serial {disk['serial'] or '-'}: {holds}"
+            )
+        answer = self.server.insist("inventory", inventory)
+        self.say("inventory sent")
+        self.tell(answer)
+
+    def tell(self, answer: Mapping[str, Any]) -> None:
+        """Show what a person is meant to read in an answer: the node's name, the code to approve it, a
+        reason.
+        """
+        if answer.get("node"):
+            self.say.once(f"this is node {answer['node']}")
+        if answer.get("code"):
+            self.say.once(f"approve this machine with: pxeserver node approve {answer['code']}")
+        for key in ("text", "reason"):
+            if answer.get(key):
+                self.say.once(str(answer[key]))
+
+    def step(self) -> None:
+        """Ask for an order once and carry it out."""
+        try:
+            order = self.server.ask("orders")
+        except ServerAway as away:
+            self.say.once(f"the server does not answer: {away}")
+            return
+        kind = str(order.get("order", "wait"))
+        carry_out: dict[str, Callable[[Mapping[str, Any]], None]] = {
+            "reboot": self.reboot,
+            "poweroff": self.power_off,
+            "boot": self.boot,
+            "write-disk": self.write_disk,
+        }
+        if kind in carry_out:
+            self.say(f"order: {kind}")
+            carry_out[kind](order)
+        elif kind == "wait":
+            self.tell(order)
+        else:
+            self.say.once(f"unknown order {kind!r}: this agent is too old for the server")
+
+    def reboot(self, _: Mapping[str, Any]) -> None:
+        """Restart the machine."""
+        power.reboot()
+        self.finished = True
+
+    def power_off(self, _: Mapping[str, Any]) -> None:
+        """Switch the machine off."""
+        power.power_off()
+        self.finished = True
+
+    def boot(self, order: Mapping[str, Any]) -> None:
+        """Start another kernel."""
+        try:
+            kernel = self._download(str(order["kernel"]), "kernel")
+            initrds = [
+                self._download(str(url), f"initrd{n}") for n, url in enumerate(order.get("initrds") or ())
+            ]
+            power.kexec(kernel, initrds, str(order.get("args", "")))
+        except (KeyError, power.KexecFailed, ServerRefused, ServerAway, OSError) as why:
+            self.say(f"the kernel was not started: {why}")
+            self._report("not-loaded", str(why))
+
+    def write_disk(self, order: Mapping[str, Any]) -> None:
+        """Write the image, report it, and restart; a failure is reported and holds the node."""
+        try:
+            Writer(self.server, WriteOrder.of(order), self.say).run()
+        except WriteFailed as why:
+            self.say(f"install failed: {why}")
+            self._report("install-failed", str(why))
+            return
+        self.say("installed; telling the server")
+        self._report("installed")
+        self.say("restarting")
+        self.reboot(order)
+
+    def _report(self, event: str, reason: str = "") -> None:
+        try:
+            self.server.insist("report", {"event": event, "reason": reason} if reason else {"event": event})
+        except ServerRefused as why:
+            self.say(f"the server did not take the report {event}: {why}")
+
+    def _download(self, url: str, name: str) -> Path:
+        self.say(f"loading {url}")
+        path = Path("/run") / name
+        path.write_bytes(self.server.patiently(lambda: self.server.fetch(url), patience=GIVE_UP))
+        return path
+
+
+def main() -> int:
+    """Run until the machine restarts; the exit status is for the init script, which starts us again."""
+    parser = argparse.ArgumentParser(prog="pxeserver.agent")
+    given = command_line()
+    parser.add_argument("--url", default=given.get("url", ""))
+    parser.add_argument("--boot-mac", default=given.get("mac", ""))
+    words = parser.parse_args()
+    say = Consoles()
+    try:
+        server = Server(words.url, say)
+    except ValueError as wrong:
+        say(f"{wrong}: the kernel command line needs pxeserver.url=http://SERVER/a/ATTEMPT")
+        return 2
+    agent = Agent(server, say, words.boot_mac)
+    say(f"server {words.url}")
+    try:
+        agent.discover()
+        while not agent.finished:
+            agent.step()
+            time.sleep(POLL)
+    except ServerRefused as why:
+        say(f"the server refused: {why}")
+        return 3
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,36 @@
+"""Words for the person at the machine: on every console the kernel uses, screen and serial line alike."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+
+class Consoles:
+    """Writes lines to the consoles; one that cannot be written to is left out."""
+
+    def __init__(
+        self, active: Path = Path("/sys/class/tty/console/active"), devices: Path = Path("/dev")
+    ) -> None:
+        try:
+            names = active.read_text().split()
+        except OSError:
+            names = []
+        self._paths = [devices / name for name in names] or [devices / "console"]
+        self._last = ""
+
+    def __call__(self, text: str) -> None:
+        """Show one line."""
+        self._last = text
+        line = f"[{time.monotonic():8.1f}] {text}\r\n".encode()
+        for path in self._paths:
+            try:
+                with path.open("wb", buffering=0) as out:
+                    out.write(line)
+            except OSError:
+                continue
+
+    def once(self, text: str) -> None:
+        """Show one line unless it was the last one shown: a wait that goes on is said once."""
+        if text != self._last:
+            self(text)
