@@ -49,15 +49,16 @@ LINE_WIDTH = 76
 
 _FACTS = (
     ("uuid", "${uuid}"),
-    ("serial", "${serial:uristring}"),
     ("mac", "${netX/mac},${net0/mac},${net1/mac},${net2/mac},${net3/mac}"),
-    ("vendor", "${manufacturer:uristring}"),
-    ("product", "${product:uristring}"),
     ("platform", "${platform}"),
     ("arch", "${buildarch}"),
+    ("serial", "${serial:uristring}"),
+    ("vendor", "${manufacturer:uristring}"),
+    ("product", "${product:uristring}"),
 )
 """What iPXE fills in. The card it boots from comes first. :uristring is for texts of the firmware only: of a MAC or a
-UUID it would send the raw bytes."""
+UUID it would send the raw bytes. iPXE of 2019 leaves an & in such a text as it is, so the texts come last: the first
+field of a name counts, and none of them can stand in for a UUID, a MAC or an architecture."""
 
 _SHOWABLE = re.compile(r"[^A-Za-z0-9 .,:_/()+=@%*!'\"<>\[\]~?-]")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
