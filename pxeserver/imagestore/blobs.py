@@ -138,6 +138,10 @@ class Blobs:
         fd = self._root.open(_relative(sha256) + _MANIFEST)
         return BlobFile(fd, f"{sha256}.manifest")
 
+    def path_of(self, sha256: str) -> Path:
+        """Where the file with this content lies, or would lie."""
+        return self._path / _relative(sha256)
+
     def manifest_bytes(self, sha256: str) -> bytes:
         """The manifest's JSON. FileNotFoundError where there is no such file."""
         with os.fdopen(self._root.open(_relative(sha256) + _MANIFEST), "rb") as file:

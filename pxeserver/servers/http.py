@@ -17,7 +17,7 @@ from aiohttp import http_parser, web
 from pxeserver.servers.http_answers import Answers
 from pxeserver.servers.http_body import Refused, line
 from pxeserver.servers.http_limits import Connections, HttpLimits
-from pxeserver.servers.http_scripts import Scripts
+from pxeserver.servers.http_scripts import DecidedScripts, Scripts
 from pxeserver.servers.http_target import route
 from pxeserver.servers.plane import OpenFile, Plane
 
@@ -25,17 +25,21 @@ log = logging.getLogger(__name__)
 
 
 class BootHttp:
-    """The listener. `open_manifest` opens the chunk manifest of a published file by its sha256."""
+    """The listener.
+
+    `open_manifest` opens the chunk manifest of a published file by its sha256 (imagestore's
+    Store.open_manifest).
+    """
 
     def __init__(
         self,
         plane: Plane,
-        scripts: Scripts,
         open_manifest: Callable[[str], OpenFile],
+        scripts: Scripts | None = None,
         limits: HttpLimits | None = None,
     ) -> None:
         self.limits = limits or HttpLimits()
-        self.answers = Answers(plane, scripts, open_manifest, self.limits)
+        self.answers = Answers(plane, scripts or DecidedScripts(), open_manifest, self.limits)
         self._servers: list[asyncio.Server] = []
         self._connections: Connections | None = None
 

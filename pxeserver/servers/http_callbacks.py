@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections.abc import Mapping
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 from aiohttp import web
@@ -28,7 +30,6 @@ REPORTS: Mapping[str, tuple[EventKind, Detail]] = {
     "installed": (EventKind.INSTALLED, {}),
     "install-failed": (EventKind.INSTALL_FAILED, {}),
     "discovered": (EventKind.INVENTORY, {}),
-    "local-boot": (EventKind.LOCAL_BOOT, {}),
     "not-loaded": (EventKind.FILE_FAILED, {"trigger": "not-loaded"}),
 }
 """What a machine may report, and the event it becomes. `not-loaded`: the boot loader could not fetch or start
@@ -53,6 +54,7 @@ class Callbacks:
     def __init__(self, plane: Plane, limits: HttpLimits) -> None:
         self._plane = plane
         self._limits = limits
+        self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
     def event(
         self, attempt: Attempt | None, kind: EventKind, detail: Mapping[str, str | int | float]
@@ -67,29 +69,44 @@ class Callbacks:
         return None if attempt.node_id is None else self._plane.nodes().get(attempt.node_id)
 
     async def record(
-        self, attempt: Attempt, kind: EventKind, detail: Mapping[str, str | int | float]
+        self,
+        attempt: Attempt,
+        kind: EventKind,
+        detail: Mapping[str, str | int | float],
+        *,
+        only_moves: bool = False,
     ) -> bool:
         """Take an event: on disk before this returns where it moves the node's state. Returns whether it did.
 
-        Refused with 503 where the disk fails: the machine comes again, nothing was promised.
+        One that moves nothing is progress and only reported, or with `only_moves` not told at all. Refused
+        with 503 where the disk fails: the machine comes again, nothing was promised.
         """
-        event = self.event(attempt, kind, detail)
         node = self.node_of(attempt)
         if node is not None:
-            before = self._plane.nodes().state(node.id)
-            after = advance(before, node, event)
-            if after is not None and after != before:
-                promise = Promise(PromiseKind.STATE, state=after, node_id=node.id, event=event)
-                try:
-                    await self._plane.record(promise)
-                except OSError as exc:
-                    log.error(
-                        "mac=%s attempt=%s event=%s problem=%s", attempt.mac, attempt.id, kind.value, exc
-                    )
-                    raise Refused.later("the report could not be stored; it was not taken") from None
+            # Two reports of one node are taken one after the other: the second is judged by what the first
+            # made true.
+            async with self._turns.setdefault(node.id, asyncio.Lock()):
+                moved = await self._advance(attempt, node, self.event(attempt, kind, detail))
+            if moved:
                 return True
-        self._plane.report(event)
+        if not only_moves:
+            self._plane.report(self.event(attempt, kind, detail))
         return False
+
+    async def _advance(self, attempt: Attempt, node: Node, event: Event) -> bool:
+        before = self._plane.nodes().state(node.id)
+        after = advance(before, node, event)
+        if after is None or after == before:
+            return False
+        await self._promise(attempt, Promise(PromiseKind.STATE, state=after, node_id=node.id, event=event))
+        return True
+
+    async def _promise(self, attempt: Attempt, promise: Promise) -> None:
+        try:
+            await self._plane.record(promise)
+        except OSError as exc:
+            log.error("mac=%s attempt=%s problem=journal-failed cause=%s", attempt.mac, attempt.id, exc)
+            raise Refused.later("the report could not be stored; it was not taken") from None
 
     async def report(
         self, request: web.BaseRequest, attempt: Attempt, event: str, query: str, detail: Detail
@@ -134,9 +151,10 @@ class Callbacks:
         return json_answer(await self._ask("orders", body))
 
     async def install_started(self, attempt: Attempt, file: FileRef, detail: Detail) -> None:
-        """An installer's kernel is about to be sent: from here on this order is used up."""
-        if attempt.count("kernels") == 1:
-            await self.record(attempt, EventKind.INSTALL_STARTED, {**detail, "file": file.name})
+        """An installer's kernel is about to be sent: from here on its order is used up, if its script did not
+        do that.
+        """
+        await self.record(attempt, EventKind.INSTALL_STARTED, {**detail, "file": file.name}, only_moves=True)
 
     async def _ask(self, kind: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         try:

@@ -29,7 +29,8 @@ def fields_of(query: str) -> dict[str, str]:
 
 def machine_of(fields: dict[str, str], mac: str, address: str) -> Machine:
     """The machine as it tells of itself; `mac` stands in where it tells none that can be one."""
-    told = [found for text in fields.get("mac", "").split(",")[:_MACS] if (found := valid_mac(text))]
+    texts = [fields.get("bootmac", ""), *fields.get("mac", "").split(",")]
+    told = [found for text in texts[:_MACS] if (found := valid_mac(text))]
     platform = fields.get("platform", "").lower()
     if platform not in ("pcbios", "efi", "sbi"):
         platform = ""

@@ -35,6 +35,8 @@ class HttpLimits:
     body_grace: float = 10.0
     """After this a body must have come at `body_rate` bytes a second on average."""
     body_rate: int = 1024
+    lingering: float = 2.0
+    """How long the rest of a refused body is read and thrown away, so that its sender gets to read why."""
     shutdown: float = 5.0
     """How long transfers may go on after stop() was called."""
 
@@ -52,7 +54,7 @@ class Connections(web.Server):
         options: dict[str, Any] = {
             "access_log": None,
             "keepalive_timeout": limits.idle_timeout,
-            "lingering_time": limits.idle_timeout,
+            "lingering_time": limits.lingering,
             "auto_decompress": False,
             "logger": _parser_log(),
         }

@@ -69,7 +69,7 @@ class FileProgress:
             self.move(key, name, total, 0, tell)
 
     def fail(
-        self, key: tuple[str, str], name: str, total: int, arrived: int, reason: str, tell: Tell
+        self, key: tuple[str, str], name: str, total: int, *, arrived: int, reason: str, tell: Tell
     ) -> None:
         """The present request broke off; the client may come again for the rest."""
         file = self._files.get(key)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_SPEC = re.compile(r"(\d*)-(\d*)")
+_SPEC = re.compile(r"([0-9]*)-([0-9]*)")
 _DIGITS = 18
 """Digits of the largest position looked at; longer ones are as good as infinite for any file."""
 

@@ -32,7 +32,7 @@ class FileWatch(Watch):
         self._progress.end(self._key, self._name, total, arrived, self._tell)
 
     def failed(self, total: int, arrived: int, reason: str) -> None:
-        self._progress.fail(self._key, self._name, total, arrived, reason, self._tell)
+        self._progress.fail(self._key, self._name, total, arrived=arrived, reason=reason, tell=self._tell)
 
 
 class LoaderWatch(Watch):

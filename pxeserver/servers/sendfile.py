@@ -103,6 +103,7 @@ class _Sending:
         self._pace, self._progress = pace, progress
         self._window_ends = self._loop.time() + pace.window
         self._window_from = 0
+        self._every = min(_TICK, pace.window / 2)
         self._reported = 0
         self._watching = False
 
@@ -115,7 +116,7 @@ class _Sending:
         if not self._done.done():
             self._watching = True
             self._loop.add_writer(self._out.fileno(), self._push)
-        self._timer = self._loop.call_later(_TICK, self._tick)
+        self._timer = self._loop.call_later(self._every, self._tick)
         try:
             await self._done
             await self._tail()
@@ -178,7 +179,7 @@ class _Sending:
                 self._fail("stalled")
                 return
             self._window_from, self._window_ends = arrived, now + self._pace.window
-        self._timer = self._loop.call_later(_TICK, self._tick)
+        self._timer = self._loop.call_later(self._every, self._tick)
 
     def _arrived(self) -> int:
         return max(0, self._offset - self._start - self._waiting())

@@ -77,7 +77,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     disk = store.add_path(source, "root.img", "disk")
     loader = store.add_bytes(b"MZ" * 5000, "snponly.efi", "loader")
     catalog = Catalog(images={"debian": Image("debian", (disk,))}, loaders={7: Loader(7, loader)})
-    http = BootHttp(Plane(store, catalog), None, store.open_manifest)  # type: ignore[arg-type]
+    http = BootHttp(Plane(store, catalog), store.open_manifest)  # type: ignore[arg-type]
     with socket.create_server(("127.0.0.1", 0)) as sock:
         await http.start([sock])
         port = sock.getsockname()[1]

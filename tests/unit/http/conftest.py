@@ -206,6 +206,17 @@ class Listener:
         raw = await self.connect()
         return await raw.ask("GET", path, **headers)
 
+    async def quiet(self) -> None:
+        """Until no file is on its way: the last event may come after the last byte."""
+        async with asyncio.timeout(20):
+            while len(self.http.answers.files.files):
+                await asyncio.sleep(0.001)
+
+    def requests(self) -> int:
+        """Requests taken so far."""
+        connections = self.http._connections
+        return 0 if connections is None else connections.requests_count
+
     def url(self, rest: str) -> str:
         return f"/a/{self.attempt.id}/{rest}"
 
@@ -228,7 +239,7 @@ async def listening(tmp_path: Path) -> AsyncIterator[Listening]:
         plane.publish("debian", kernel, initrd, empty, loader=loader)
         attempt = plane.attempts.begin(Machine(MAC), plane.now(), firmware=True)
         attempt.node_id = 1
-        http = BootHttp(plane, scripts, store.open_manifest, limits or HttpLimits(shutdown=0.2))
+        http = BootHttp(plane, store.open_manifest, scripts, limits or HttpLimits(shutdown=0.2))
         sock = socket.create_server(("127.0.0.1", 0), backlog=1024)
         with sock:
             port = sock.getsockname()[1]
