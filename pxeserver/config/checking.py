@@ -6,7 +6,8 @@ from __future__ import annotations
 import copy
 import difflib
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -38,30 +39,40 @@ _WHAT = {
 }
 
 
-def validate(model: type[M], gathered: Gathered) -> tuple[M | None, dict[str, list[int]], list[Fault]]:
-    """The settings, where the elements of lists of tables stood in the file, and every fault of type, range
-    and name.
-
-    With faults the settings are what is left when the faulty keys are taken away, so that the checks between
-    settings can run as well; they are None where nothing could be built.
+@dataclass(slots=True)
+class Checked(Generic[M]):
+    """What came of checking. `settings` is what is left when the faulty keys are taken away, so that the
+    checks between settings can run as well; None where nothing could be built.
     """
+
+    settings: M | None
+    faults: list[Fault]
+    places: dict[str, list[int]]
+    """Where the elements of lists of tables stood in the file, e.g. {"subnet": [0, 2]}."""
+    gone: set[KeyPath]
+    """The keys that were taken away."""
+
+
+def validate(model: type[M], gathered: Gathered) -> Checked[M]:
+    """Check types, ranges and names."""
     data: Any = copy.deepcopy(gathered.data)
-    originals = {
-        key: [id(element) for element in value] for key, value in data.items() if isinstance(value, list)
-    }
-    faults: list[Fault] = []
+    originals = {k: [id(element) for element in v] for k, v in data.items() if isinstance(v, list)}
+    checked: Checked[M] = Checked(None, [], {}, set())
     for attempt in range(5):
         try:
-            settings = model.model_validate(data)
+            checked.settings = model.model_validate(data)
         except ValidationError as error:
             details = error.errors(include_url=False)
         else:
-            places = {k: [was.index(id(e)) for e in data[k]] for k, was in originals.items() if k in data}
-            return settings, places, faults
+            checked.places = {
+                k: [was.index(id(e)) for e in data[k]] for k, was in originals.items() if k in data
+            }
+            return checked
         if attempt == 0:
-            faults = [_fault(model, gathered, detail) for detail in details]
+            checked.faults = [_fault(model, gathered, detail) for detail in details]
+            checked.gone = {detail["loc"][:3] for detail in details}
         _prune(model, data, details)
-    return None, {}, faults
+    return checked
 
 
 def _prune(model: type[BaseModel], data: Any, details: list[ErrorDetails]) -> None:

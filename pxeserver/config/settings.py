@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
 from pxeserver.boot.model import Policy
+from pxeserver.boot.values import KEYS, check_value
 from pxeserver.config import checking, sources, subnets
 from pxeserver.config.faults import ConfigErrors, Fault
 from pxeserver.config.subnets import Address, SubnetSettings
@@ -156,8 +157,9 @@ class LoadersSettings(Section):
     fetch: bool = True
     """Fetch missing loaders from the packages named in the loaders' manifest; false: only what is there or
     imported."""
-    mirror: Annotated[str, Field(pattern=r"^https?://[^\s]+$")] = "http://deb.debian.org/debian"
-    """Package mirror. What is fetched must match the manifest's SHA-256, whatever the mirror."""
+    mirror: Annotated[str, Field(pattern=r"^(|https?://[!-~]+)$")] = ""
+    """Package mirror, e.g. "http://deb.debian.org/debian"; empty: the one that this host uses. What is
+    fetched must be signed by the archive, whatever the mirror."""
     cache_dir: Path | None = None
     """Where fetched packages are kept; empty: loaders/ in server.state_dir."""
 
@@ -187,15 +189,16 @@ class Settings(Section):
         Raises ConfigErrors with every fault at once.
         """
         gathered = sources.gather(cls, path, environ, flags or {})
-        settings, places, faults = checking.validate(cls, gathered)
-        faults = [*gathered.faults, *faults]
-        if settings is not None:
-            for key, what, mend in settings._check(places):
-                faults.append(Fault(gathered.where(key), checking.dotted(key), what, mend))
-        if faults or settings is None:
+        checked = checking.validate(cls, gathered)
+        faults = [*gathered.faults, *checked.faults]
+        if checked.settings is not None:
+            for key, what, mend in checked.settings._check(checked.places):
+                if not _follows(key, checked.gone):
+                    faults.append(Fault(gathered.where(key), checking.dotted(key), what, mend))
+        if faults or checked.settings is None:
             raise ConfigErrors(sorted(faults, key=_place))
-        settings._gathered = gathered
-        return settings
+        checked.settings._gathered = gathered
+        return checked.settings
 
     def _check(self, places: Mapping[str, list[int]]) -> Iterator[tuple[subnets.Where, str, str]]:
         if self.dhcp.port == self.dhcp.proxy_port:
@@ -206,6 +209,10 @@ class Settings(Section):
             )
         if self.tftp.port_range and self.tftp.port_range[0] > self.tftp.port_range[1]:
             yield ("tftp", "port_range"), "ends before it begins", "Write [first, last]"
+        for name, text in self.policy.values.items():
+            if fault := check_value(name, text):
+                known = f"Known values: {', '.join(KEYS)}"
+                yield ("policy", "values", name), fault, "" if name in KEYS else known
         numbered = list(zip(places.get("subnet", range(len(self.subnet))), self.subnet, strict=True))
         for key, what, mend in subnets.check(numbered):
             yield ("subnet", *key), what, mend
@@ -246,6 +253,13 @@ class Settings(Section):
             tftp_port=self.tftp.port,
             values=dict(self.policy.values),
         )
+
+
+def _follows(key: subnets.Where, gone: set[subnets.Where]) -> bool:
+    """Whether a finding only follows from a key that was taken away: pools are missing because they are
+    faulty."""
+    pair = ("dhcp", "pools")
+    return key[0] == "subnet" and key[2] in pair and any((*key[:2], name) in gone for name in pair)
 
 
 def _place(fault: Fault) -> tuple[str, int]:

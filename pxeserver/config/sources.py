@@ -63,8 +63,14 @@ def gather(
                 Fault(variable, ".".join(keys), str(error), "Write the value as in the file")
             )
     for key, value in flags.items():
-        _put(result, tuple(key.split(".")), value, f"--{key.rpartition('.')[2].replace('_', '-')}")
+        _put(result, tuple(key.split(".")), value, flag_of(key))
     return result
+
+
+def flag_of(key: str) -> str:
+    """The command line flag of a setting: --state-dir for server.state_dir, --http-port for http.port."""
+    section, _, name = key.partition(".")
+    return "--" + (f"{section}-{name}" if name == "port" else name).replace("_", "-")
 
 
 def _read_file(result: Gathered, file: Path, *, required: bool) -> None:

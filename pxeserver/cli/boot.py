@@ -1,0 +1,98 @@
+"""Boots: what happened, and what happens now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pxeserver.cli import screen
+from pxeserver.cli.options import DEFAULT, Options, noun
+from pxeserver.cli.screen import Column, column
+from pxeserver.cli.watch import follow
+
+app = noun("boot", "Boots: what happened, and what happens now.")
+
+
+def _who(row: Any) -> object:
+    return row["node"] or row["mac"]
+
+
+COLUMNS = (
+    column("id"),
+    Column("machine", _who),
+    column("address"),
+    Column("started", lambda a: screen.local_time(a["started"])),
+    column("stage"),
+    Column("ended", lambda a: screen.local_time(a["closed"])),
+    Column("result", lambda a: a["text"] or a["diagnosis"]),
+)
+
+
+def detail_text(detail: Any) -> str:
+    """A step's detail in one line."""
+    shown = dict(detail)
+    for key in ("bytes", "total"):
+        if key in shown:
+            shown[key] = screen.size(shown[key])
+    return " ".join(f"{k}={v}" for k, v in shown.items())
+
+
+STEPS = (
+    Column("time", lambda e: screen.local_time(e["at"])),
+    column("step", "kind"),
+    Column("detail", lambda e: detail_text(e["detail"])),
+)
+
+
+@app.command(name="list")
+def list_boots(*, node: str | None = None, limit: int = 50, options: Options = DEFAULT) -> None:
+    """List boots, the newest first.
+
+    Parameters
+    ----------
+    node
+        Only those of this node.
+    limit
+        How many at most.
+    """
+    with options.client() as client:
+        boots = client.get("boots", limit=limit, node=node)
+    screen.rows(
+        boots,
+        COLUMNS,
+        options.output,
+        "no machine has asked for a boot yet; `pxeserver boot watch` waits for one",
+    )
+
+
+@app.command
+def show(boot: str, /, *, options: Options = DEFAULT) -> None:
+    """Show one boot step by step, and what stopped it.
+
+    Parameters
+    ----------
+    boot
+        Its id, from `boot list`.
+    """
+    with options.client() as client:
+        found = client.get("boots", boot)
+    if options.output != "table":
+        screen.dump(found, options.output)
+        return
+    screen.fields((name, found[name]) for name in ("id", "node", "mac", "address"))
+    if found["text"]:
+        screen.fields([("result", found["text"]), ("next step", found["next_step"])])
+    screen.heading("Steps")
+    screen.rows(found["timeline"], STEPS, "table", "none")
+
+
+@app.command
+def watch(*, node: str | None = None, options: Options = DEFAULT) -> None:
+    """Watch machines boot, live, until Ctrl-C. With -o json: one event a line.
+
+    Parameters
+    ----------
+    node
+        Only this node.
+    """
+    with options.client() as client:
+        follow(client, node, options.output)

@@ -1,0 +1,81 @@
+"""One node in full, for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pxeserver.cli import screen
+from pxeserver.cli.screen import Column, column
+
+_VALUES = (column("value", "key"), column("is", "value"), column("from", "origin"))
+_DISKS = (
+    column("path"),
+    column("serial"),
+    Column("size", lambda d: screen.size(d["size"])),
+    column("model"),
+    column("signatures"),
+    Column("may be overwritten", lambda d: d["consent"] or not d["signatures"]),
+)
+_ATTEMPTS = (
+    column("id"),
+    Column("started", lambda a: screen.local_time(a.get("started"))),
+    column("stage"),
+    Column("diagnosis", lambda a: a.get("text") or a.get("diagnosis")),
+)
+
+
+def show_node(node: dict[str, Any], condition: str) -> None:
+    """Print a node, its plan, its values, its machine, and its last boots."""
+    state, plan, once = node["state"], node["plan"], node["boot_once"]
+    screen.fields(
+        [
+            ("name", node["name"]),
+            ("state", condition),
+            ("because", node["hold"] or state["reason"]),
+            ("since", screen.local_time(state["since"])),
+            ("would get", plan["action"]),
+            ("why", plan["why"]),
+            ("boot once", once["profile"] if once else None),
+            ("macs", node["macs"]),
+            ("uuid", node["uuid"]),
+            ("serial", node["serial"]),
+            ("address", node["address"]),
+            ("labels", node["labels"]),
+            ("hardware", node["hardware"]),
+        ]
+    )
+    for warning in plan["warnings"]:
+        screen.warn(warning)
+    screen.heading("Values")
+    screen.rows(node["resolved"], _VALUES, "table", "none")
+    if node["disks"]:
+        screen.heading("Disks")
+        screen.rows(node["disks"], _DISKS, "table", "none")
+    if node["inventory"]:
+        screen.heading("Machine")
+        screen.fields(_summary(node["inventory"]))
+    screen.heading("Last boots")
+    screen.rows(node["attempts"], _ATTEMPTS, "table", "it has not been seen yet")
+
+
+def _summary(inventory: dict[str, Any]) -> list[tuple[str, object]]:
+    """The plain parts of an inventory, and how many there are of the others."""
+    result: list[tuple[str, object]] = []
+    for key, value in inventory.items():
+        if key == "disks":
+            continue
+        if isinstance(value, list):
+            result.append((key, f"{len(value)}: {', '.join(_one_line(v) for v in value[:8])}"))
+        elif isinstance(value, dict):
+            result.append((key, _one_line(value)))
+        elif key.endswith("_bytes") or key == "memory":
+            result.append((key, screen.size(value)))
+        else:
+            result.append((key, value))
+    return result
+
+
+def _one_line(value: object) -> str:
+    if isinstance(value, dict):
+        return " ".join(str(v) for v in value.values() if isinstance(v, (str, int, float)) and v != "")
+    return str(value)

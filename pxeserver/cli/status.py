@@ -1,0 +1,39 @@
+"""The server's state in a few lines."""
+
+from __future__ import annotations
+
+from pxeserver.cli import screen
+from pxeserver.cli.options import DEFAULT, Options, noun
+
+app = noun("status", "The server's state in a few lines.")
+
+
+@app.default
+def status(*, options: Options = DEFAULT) -> int:
+    """The server's state in a few lines; the exit code is 1 while something is wrong."""
+    with options.client() as client:
+        state = client.get("status")
+    if options.output != "table":
+        screen.dump(state, options.output)
+        return 0 if state["state"] == "ok" else 1
+    counts = state["counts"]
+    screen.fields(
+        [
+            ("pxeserver", state["version"]),
+            ("state", state["state"]),
+            ("started", screen.local_time(state["started"])),
+            ("interfaces", state["interfaces"]),
+            (
+                "unknown machines get",
+                state["unknown"] + (" (dry run: nothing is sent)" if state["dry_run"] else ""),
+            ),
+            ("nodes", f"{counts['nodes']}, {counts['armed']} will install, {counts['held']} held"),
+            ("unknown machines", counts["unknown_machines"]),
+            ("profiles", counts["profiles"]),
+            ("images", counts["images"]),
+            ("loaders", counts["loaders"]),
+        ]
+    )
+    for problem in state["problems"]:
+        screen.warn(problem)
+    return 0 if state["state"] == "ok" else 1
