@@ -18,6 +18,8 @@ RouteTo = Callable[[str], str | None]
 """Our address on the route to another address; None where there is no route."""
 
 _U32: Final = struct.Struct("!I")
+_ALL: Final = 0xFFFFFFFF
+_SMALLEST: Final = 0xFFFFFFFE  # a /31 or /32 has no network and broadcast address (RFC 3021)
 _MAX_ROUTES: Final = 4096  # relays and routed clients remembered; more than any site has
 
 
@@ -32,6 +34,16 @@ class Link:
     ifindex: int
     """The interface to answer on; 0 where the answer goes by route."""
     interface: str = ""
+    base: int = 0
+    mask: int = 0xFFFFFFFF
+
+    def has(self, address: str) -> bool:
+        """Whether a host of this network may have the address: not the network's own and not its broadcast
+        address."""
+        value = number(address)
+        if value & self.mask != self.base:
+            return False
+        return self.mask >= _SMALLEST or value not in (self.base, self.base | ~self.mask & _ALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +91,9 @@ class Links:
                 continue
             base, mask = int(own.network.network_address), int(own.netmask)
             subnet = self._configured(base) or Subnet(str(own.network))
-            yield _Net(base, mask, Link(str(own.ip), subnet, interface.index, interface.name))
+            sub_base, sub_mask = _base_and_mask(subnet.network)
+            link = Link(str(own.ip), subnet, interface.index, interface.name, sub_base, sub_mask)
+            yield _Net(base, mask, link)
 
     def _configured(self, address: int) -> Subnet | None:
         return next((s for base, mask, s in self._subnets if address & mask == base), None)
@@ -130,7 +144,7 @@ class Links:
             server = self._routes[via]
         if server is None:
             return Ignore(Reason.NO_ADDRESS_ON_LINK, f"no route to {via}")
-        return Link(server, subnet, 0)
+        return Link(server, subnet, 0, "", *_base_and_mask(subnet.network))
 
 
 def _base_and_mask(network: str) -> tuple[int, int]:

@@ -51,7 +51,7 @@ def decode_options(
         at = value_at + data[at + 1]
         if at > end:
             raise MalformedPacket(f"option {code} is longer than the message")
-        if code in into:
+        if code in into:  # deviation 2
             joined = into[code] + data[value_at:at]
             if len(joined) > MAX_VALUE:
                 raise MalformedPacket(f"option {code} adds up to more than {MAX_VALUE} bytes")

@@ -1,0 +1,263 @@
+"""DHCP for booting machines: the ports 67 and 4011, from datagram to answer.
+
+A request is decoded, classified, placed on a served network, decided, and answered, all in one synchronous
+run; only full DHCP (dhcp_full.py) waits, for the journal and for its check that an address is free. Every
+silence is an Ignore with its reason, counted and, for machines that boot, on their timeline.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pxeserver.boot import decision
+from pxeserver.boot.model import ClientKind, DhcpMode, Event, EventKind, Ignore, Machine, Reason
+from pxeserver.protocols.dhcp.codes import CLIENT_PORT, SERVER_PORT, MessageType, Op
+from pxeserver.protocols.dhcp.options import dotted
+from pxeserver.protocols.dhcp.packet import NO_ADDRESS, MalformedPacket, Packet, decode
+from pxeserver.protocols.dhcp.pxe import IPXE, NotPxe, PxeRequest, classify
+from pxeserver.protocols.dhcp.reply import Boot, boot_reply
+from pxeserver.servers.dhcp_client import TO_ALL, Answer, Client, read_client
+from pxeserver.servers.dhcp_conflict import AddressCheck
+from pxeserver.servers.dhcp_full import FullDhcp
+from pxeserver.servers.dhcp_links import Link, Links
+from pxeserver.servers.udp import Datagram, UdpEndpoint
+
+if TYPE_CHECKING:
+    from pxeserver.boot.attempts import Attempt
+    from pxeserver.servers.plane import Plane
+
+log = logging.getLogger(__name__)
+
+_KINDS: Final = {kind.value: kind for kind in ClientKind}
+_NOBODY: Final = "0.0.0.0"
+_REQUEST_OP: Final = Op.REQUEST.value
+_FULL: Final = frozenset((DhcpMode.FULL, DhcpMode.RESERVED))
+
+
+_HAS_ADDRESS: Final = frozenset((MessageType.REQUEST, MessageType.INFORM))
+
+
+class DhcpSockets(NamedTuple):
+    """The two bound sockets: port 67 and port 4011."""
+
+    dhcp: socket.socket
+    boot: socket.socket
+
+
+class DhcpServer:
+    """Answers DISCOVERs and boot requests of PXE, HTTP boot and iPXE clients, and gives addresses where
+    told to."""
+
+    def __init__(self, plane: Plane, sockets: DhcpSockets, check: AddressCheck | None = None) -> None:
+        self._plane = plane
+        self._dhcp = UdpEndpoint(sockets.dhcp, self._on_dhcp)
+        self._boot = UdpEndpoint(sockets.boot, self._on_boot)
+        self._full = FullDhcp(plane, self._boot_for, self._send, self._address_given, check)
+        self._links = Links(plane.site(), plane.catalog().policy)
+        self._built_from: tuple[object, object] = (None, None)
+        self._contested: frozenset[int] = frozenset()
+
+    def start(self) -> None:
+        """Begin to answer, on the running event loop."""
+        self._dhcp.start()
+        self._boot.start()
+        self._full.start()
+
+    async def stop(self) -> None:
+        """Stop answering and close both sockets; leases that wait for the disk are not acknowledged."""
+        self._dhcp.stop()
+        self._boot.stop()
+        await self._full.stop()
+
+    def set_contested(self, interfaces: Iterable[int]) -> None:
+        """Name the interfaces (by index) where another DHCP server gives addresses: full mode is refused
+        there."""
+        self._contested = frozenset(interfaces)
+
+    def links(self) -> Links:
+        """The served networks, built anew after a link change or an edit of the policy."""
+        site, policy = self._plane.site(), self._plane.catalog().policy
+        if self._built_from[0] is not site or self._built_from[1] is not policy:
+            self._links = Links(site, policy)
+            self._built_from = (site, policy)
+        return self._links
+
+    # -------------------------------------------------------------------------------- from datagram to answer
+
+    def _on_dhcp(self, datagram: Datagram) -> None:
+        answer = self.answer(datagram)
+        if isinstance(answer, Ignore):
+            self._plane.ignored(answer)
+        elif answer is not None:
+            self._send(answer)
+
+    def _on_boot(self, datagram: Datagram) -> None:
+        answer = self.answer(datagram, boot_port=True)
+        if isinstance(answer, Ignore):
+            self._plane.ignored(answer)
+        elif answer is not None:
+            self._boot.send(answer.data, answer.to, ifindex=answer.ifindex, source=answer.source)
+
+    def _send(self, answer: Answer) -> None:
+        self._dhcp.send(answer.data, answer.to, ifindex=answer.ifindex, source=answer.source)
+
+    def answer(self, datagram: Datagram, *, boot_port: bool = False) -> Answer | Ignore | None:
+        """What to do about one datagram: an answer, a silence, or None where full DHCP took it over."""
+        try:
+            packet = decode(datagram.data)
+        except MalformedPacket as error:
+            log.debug("source=%s event=malformed error=%s", datagram.source[0], error)
+            return Ignore(Reason.MALFORMED, str(error))
+        if packet.op != _REQUEST_OP:
+            return Ignore(Reason.NOT_A_REQUEST)
+        links = self.links()
+        if packet.chaddr[:6].hex(":") in links.macs:
+            return Ignore(Reason.OTHER_MESSAGE, "from this host: our own probe for other servers")
+        link = _place(links, packet, datagram, boot_port)
+        if isinstance(link, Ignore):
+            return link
+        mode = link.subnet.mode
+        if mode is DhcpMode.OFF:
+            return Ignore(Reason.DHCP_OFF, link.subnet.network)
+        request = classify(packet)
+        if mode in _FULL and not boot_port and link.ifindex not in self._contested:
+            return self._address(packet, request, link, links)
+        if isinstance(request, NotPxe):
+            return Ignore(Reason.NOT_PXE, request.reason)
+        return self._proxy(request, link, datagram, boot_port)
+
+    def _address(
+        self, packet: Packet, request: PxeRequest | NotPxe, link: Link, links: Links
+    ) -> Answer | Ignore | None:
+        """Hand a request to full DHCP."""
+        client = read_client(packet, link, request if isinstance(request, PxeRequest) else None, links.own)
+        if isinstance(client, Ignore):
+            return client
+        if self._plane.catalog().policy.dry_run:
+            if client.pxe is not None and client.message is MessageType.DISCOVER:
+                self._boot_for(client.pxe, link)
+            return Ignore(Reason.DRY_RUN, f"would answer {client.message.name} of {client.mac}")
+        return self._full.answer(client)
+
+    # -------------------------------------------------------------------------------- ProxyDHCP
+
+    def _proxy(self, request: PxeRequest, link: Link, datagram: Datagram, boot_port: bool) -> Answer | Ignore:
+        """The answer of a boot server beside another DHCP server."""
+        reply_type = self._proxy_message(request, boot_port)
+        if isinstance(reply_type, Ignore):
+            self._note_address(request)
+            return reply_type
+        boot = self._boot_choice(request, link, EventKind.BOOT_REQUESTED if boot_port else EventKind.OFFERED)
+        if request.message is not MessageType.DISCOVER:
+            self._note_address(request)
+        if isinstance(boot, Ignore):
+            return boot
+        data = boot_reply(request, reply_type, boot)
+        return Answer(data, _destination(request, link, datagram, boot_port), link.ifindex, link.server)
+
+    def _proxy_message(self, request: PxeRequest, boot_port: bool) -> MessageType | Ignore:
+        """Which message answers this one, if any."""
+        message = request.message
+        if message is MessageType.DISCOVER:
+            return MessageType.OFFER
+        if message is MessageType.INFORM:
+            # Deviation 3: a PXE client that INFORMs asks for its boot file, on either port.
+            return MessageType.ACK
+        if message is not MessageType.REQUEST:
+            return Ignore(Reason.OTHER_MESSAGE, message.name)
+        server = request.server_id
+        if server in self._links.own or (boot_port and server is None):
+            return MessageType.ACK
+        return Ignore(Reason.OTHER_SERVER, server or "no server named")
+
+    # -------------------------------------------------------------------------------- what both ways of servi
+
+    def _boot_for(self, request: PxeRequest, link: Link) -> Boot | None:
+        """For full DHCP: a machine whose decision is silence still gets its address."""
+        boot = self._boot_choice(request, link, EventKind.OFFERED)
+        if isinstance(boot, Ignore):
+            self._plane.ignored(boot)
+            return None
+        return boot
+
+    def _boot_choice(self, request: PxeRequest, link: Link, step: EventKind) -> Boot | Ignore:
+        """What the decision gives this machine to start, on the timeline of its attempt."""
+        machine = Machine(
+            request.mac,
+            uuid=request.uuid,
+            arch=request.arch,
+            kind=_KINDS[request.kind],
+            address=request.ciaddr,
+            subnet=link.subnet.network,
+        )
+        attempt = self._attempt(request, machine)
+        chosen = decision.offer(machine, self._plane.catalog(), self._plane.nodes(), link.server, attempt.id)
+        if isinstance(chosen, Ignore):
+            self._tell(attempt, EventKind.IGNORED, reason=chosen.reason.value, why=chosen.detail)
+            return chosen
+        attempt.node_id = chosen.node_id
+        if step is EventKind.BOOT_REQUESTED or request.message is MessageType.DISCOVER:
+            self._tell(attempt, step, file=chosen.file, server=chosen.server, why=chosen.why)
+        return Boot(chosen.server, chosen.file.encode())
+
+    def _attempt(self, request: PxeRequest, machine: Machine) -> Attempt:
+        """The attempt a request belongs to; a DISCOVER may begin one and is on its timeline."""
+        attempts = self._plane.attempts
+        known = attempts.by_mac(request.mac) if request.message is not MessageType.DISCOVER else None
+        if known is not None:
+            return known
+        attempt = attempts.begin(machine, self._plane.now(), firmware=request.kind != IPXE)
+        detail: dict[str, str | int] = {"kind": request.kind, "subnet": machine.subnet or ""}
+        if request.arch is not None:
+            detail["arch"] = request.arch
+        if machine.uuid is not None:
+            detail["uuid"] = machine.uuid
+        self._tell(attempt, EventKind.DISCOVERED, **detail)
+        return attempt
+
+    def _address_given(self, client: Client, address: str) -> None:
+        """A lease was made: the attempt of a booting machine is known by its address from now on."""
+        if client.pxe is None:
+            return
+        attempt = self._plane.attempts.by_mac(client.mac)
+        if attempt is not None:
+            self._plane.attempts.bind_address(attempt, address)
+            self._tell(attempt, EventKind.ADDRESS_GIVEN, address=address)
+
+    def _note_address(self, request: PxeRequest) -> None:
+        """Bind an attempt to the address its machine has or takes from another server: ciaddr, or option 50
+        of a REQUEST."""
+        address = request.ciaddr or request.requested_ip
+        attempt = self._plane.attempts.by_mac(request.mac) if address else None
+        if attempt is not None and address is not None and request.message in _HAS_ADDRESS:
+            self._plane.attempts.bind_address(attempt, address)
+
+    def _tell(self, attempt: Attempt, step: EventKind, /, **detail: str | int) -> None:
+        """Put an event on an attempt's timeline."""
+        event = Event(self._plane.now(), step, attempt.id, attempt.mac, attempt.node_id, detail)
+        self._plane.report(event)
+
+
+def _place(links: Links, packet: Packet, datagram: Datagram, boot_port: bool) -> Link | Ignore:
+    """The served network of a request: behind its relay, where its address is, or the link it came in on."""
+    if packet.giaddr != NO_ADDRESS and not boot_port:
+        return links.relayed(dotted(packet.giaddr))
+    source = datagram.source[0]
+    if source != _NOBODY and (boot_port or datagram.destination in links.own):
+        return links.routed(source)  # the answer goes there: nobody outside the served networks gets one
+    return links.direct(datagram.ifindex, None if packet.ciaddr == NO_ADDRESS else dotted(packet.ciaddr))
+
+
+def _destination(request: PxeRequest, link: Link, datagram: Datagram, boot_port: bool) -> tuple[str, int]:
+    """Where a boot server's answer goes."""
+    if boot_port:
+        return datagram.source if datagram.source[0] != _NOBODY else TO_ALL
+    if request.giaddr is not None:
+        return (request.giaddr, SERVER_PORT)
+    if request.message is MessageType.INFORM and request.ciaddr is not None and link.has(request.ciaddr):
+        return (request.ciaddr, CLIENT_PORT)
+    # Deviation 1: an answer to a client without an address is broadcast whatever its flags say.
+    return TO_ALL
