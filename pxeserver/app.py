@@ -20,11 +20,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
-from pxeserver import logs, privileges
+from pxeserver import logs, mounts, privileges
 from pxeserver.config import ConfigErrors, Settings
 from pxeserver.notify import keep_watchdog_fed, notify
 from pxeserver.run import CONFIG, FLAGS
-from pxeserver.supervisor import EXIT_CONFIGURATION, PARENT
+from pxeserver.supervisor import EXIT_CONFIGURATION, EXIT_HOPELESS, PARENT
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,16 @@ def main(arguments: list[str] | None = None) -> int:
         return EXIT_CONFIGURATION
     parent = os.environ.get(PARENT)
     keep = frozenset({privileges.CAP_NET_BIND_SERVICE}) if name == "worker" else frozenset()
-    privileges.settle(settings.server.user, keep=keep, parent=int(parent) if parent else None)
+    try:
+        server = settings.server
+        if privileges.account(server.user) is not None:
+            mounts.open_way(
+                mounts.needed(server.state_dir, server.run_dir, settings.loaders_dir), server.user
+            )
+        privileges.settle(server.user, keep=keep, parent=int(parent) if parent else None)
+    except (mounts.NoWay, OSError, LookupError) as error:
+        print(f"pxeserver: {error}", file=sys.stderr)
+        return EXIT_HOPELESS
     logs.start(name, settings.server.log_level)
     body = _worker if name == "worker" else _control
     try:

@@ -208,6 +208,10 @@ class Channel:
         except msgspec.DecodeError as error:
             raise ChannelError(str(error)) from error
 
+    def abort(self) -> None:
+        """Close at once; what was not sent yet is lost."""
+        self._writer.transport.abort()
+
     async def close(self) -> None:
         """Close; harmless when it is closed already."""
         self._writer.close()

@@ -115,5 +115,6 @@ def start(process: str, level: str, stream: TextIO | None = None) -> None:
     # asyncio's own debug lines and aiohttp's access log say nothing that an event does not say better.
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
     listener.start()
     atexit.register(listener.stop)

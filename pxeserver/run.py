@@ -173,12 +173,6 @@ def _prepare_folders(settings: Settings, owner: tuple[int, int] | None) -> None:
                 os.chown(state / name, *owner, follow_symlinks=False)
     except OSError as error:
         raise CannotStart(f"cannot prepare {error.filename}: {error.strerror}") from error
-    for path in (state, run_dir, Path(sys.prefix), Path(__file__).parent):
-        if closed := privileges.first_closed_folder(path, settings.server.user):
-            raise CannotStart(
-                f"the user {settings.server.user} may not enter {closed}, on the way to {path}:"
-                " `chmod o+x` it, or choose other folders with --state-dir and --run-dir"
-            )
 
 
 def _give_tree(top: Path, owner: tuple[int, int]) -> None:

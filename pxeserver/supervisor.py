@@ -26,6 +26,8 @@ from pxeserver.notify import NotifyReceiver, notify
 log = logging.getLogger(__name__)
 
 EXIT_CONFIGURATION = 2
+EXIT_HOPELESS = 3
+"""A child's word that it cannot work on this host as it was started: ends the supervisor with exit code 1."""
 _SOURCE = str(Path(__file__).resolve().parent.parent)
 PARENT = "PXESERVER__PARENT"
 WATCHDOG_SECONDS = 10.0
@@ -104,8 +106,8 @@ class Supervisor:
             if self._stop.is_set():
                 return
             lived = time.monotonic() - child.ready_at if child.ready_at is not None else 0.0
-            if code == EXIT_CONFIGURATION and child.starts == 1:
-                self.stop(EXIT_CONFIGURATION)
+            if code in (EXIT_CONFIGURATION, EXIT_HOPELESS) and child.starts == 1:
+                self.stop(code if code == EXIT_CONFIGURATION else 1)
                 return
             failures = 1 if lived >= _STEADY_SECONDS else failures + 1
             pause = child.pause_after(failures)
