@@ -229,8 +229,8 @@ def _failure(number: int, what: str, script: Script, *, report: bool = True) -> 
     """What happens when a step has failed for good: say it, tell the server, wait, then reboot or start the local disk."""
     lines = [f":f{number}", f"echo pxeserver: {encode_text(what, 60)}: ${{errno}}"]
     if report and script.report_url:
-        lines.append(f"imgfetch --timeout {REPORT_MS} --name report {encode_url(script.report_url)} ||")
-        lines.append("imgfree report ||")
+        fetch = f"imgfetch --timeout {REPORT_MS} --name report {encode_url(script.report_url)}"
+        lines.append(f"{fetch} && imgfree report ||")
     if script.after_failure is AfterFailure.REBOOT:
         lines.append(_wait(FAILURE_SECONDS, f"The machine starts again in {FAILURE_SECONDS} seconds."))
         return [*lines, "reboot"]

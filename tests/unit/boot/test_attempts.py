@@ -107,7 +107,9 @@ def test_running_installs_are_restored() -> None:
 def test_what_was_learnt_stays() -> None:
     attempts = Attempts(ids())
     attempt = attempts.begin(Machine(MAC, uuid=U1, arch=7), 0.0, firmware=True)
-    attempts.learn(attempt.id, Machine(MAC, uuid="00000000-0000-0000-0000-000000000000", serial="S", vendor="V"))
+    attempts.learn(
+        attempt.id, Machine(MAC, uuid="00000000-0000-0000-0000-000000000000", serial="S", vendor="V")
+    )
     assert (attempt.machine.uuid, attempt.machine.serial, attempt.machine.arch) == (U1, "S", 7)
     attempts.learn(attempt.id, Machine(MAC, uuid=U2))
     assert attempt.machine.uuid == U2

@@ -81,7 +81,11 @@ NODES = NodeTable([A, B, MAC_ONLY, SERIAL_ONLY, BAD_UUID])
         (Machine(M1, uuid="03000200-0400-0500-0006-000700080009"), "a", "mac"),
         (Machine("52:54:00:ff:ff:ff", serial="SN-A"), "a", "serial"),
         (Machine("52:54:00:00:00:09", uuid="aa4c4544-0035-3010-8042-b7c04f343232"), "c", "mac"),
-        (Machine("52:54:00:ff:ff:ff", uuid="aa4c4544-0035-3010-8042-b7c04f343232", serial="SN-D"), "d", "serial"),
+        (
+            Machine("52:54:00:ff:ff:ff", uuid="aa4c4544-0035-3010-8042-b7c04f343232", serial="SN-D"),
+            "d",
+            "serial",
+        ),
         (Machine("52:54:00:00:00:0e", uuid="03000200-0400-0500-0006-000700080009"), "e", "mac"),
         (Machine("52:54:00:ff:ff:ff", macs=(M2,)), "a", "mac"),
     ],
@@ -109,7 +113,11 @@ def test_a_shared_dock_does_not_merge_two_machines() -> None:
         (Machine(M1, uuid=U1, serial="SN-B"), [A, B], {"a", "b"}),
         (Machine(M1, uuid=U1, serial="SN-OTHER"), [A], {"a"}),  # two boards with one UUID
         (Machine(M1, uuid=U2, serial="SN-A"), [A], {"a"}),  # a's serial number, another board's UUID
-        (Machine(DOCK), [Node(1, "x", uuid=U1, macs=(DOCK,)), Node(2, "y", uuid=U2, macs=(DOCK,))], {"x", "y"}),
+        (
+            Machine(DOCK),
+            [Node(1, "x", uuid=U1, macs=(DOCK,)), Node(2, "y", uuid=U2, macs=(DOCK,))],
+            {"x", "y"},
+        ),
         (Machine(M1, serial="S1"), [Node(1, "x", serial="S1"), Node(2, "y", serial="S1")], {"x", "y"}),
     ],
 )

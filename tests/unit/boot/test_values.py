@@ -120,7 +120,10 @@ def test_what_a_request_does_not_tell_comes_from_the_record() -> None:
 
 
 def test_groups_sort_by_kind_then_name() -> None:
-    groups = [Group(n, k, "") for n, k in (("b", SelectorKind.LABEL), ("z", SelectorKind.ARCH), ("a", SelectorKind.LABEL))]
+    groups = [
+        Group(n, k, "")
+        for n, k in (("b", SelectorKind.LABEL), ("z", SelectorKind.ARCH), ("a", SelectorKind.LABEL))
+    ]
     assert [g.name for g in sort_groups(groups)] == ["z", "a", "b"]
 
 
@@ -132,7 +135,11 @@ def test_groups_sort_by_kind_then_name() -> None:
         ("console", ["", "tty0 ttyS0,115200n8"], ["ttyS0;x", "a\tb", "${x}"]),
         ("local_boot", ["auto", "exit", "exit1", "sanboot", "efi"], ["", "disk"]),
         ("menu_timeout", ["", "0", "30", "3600"], ["-1", "3601", "1.5", "٣"]),
-        ("install_disk", ["smallest-empty", "serial:QM-1", "path:/dev/sda"], ["", "any", "serial:", "serial:a b"]),
+        (
+            "install_disk",
+            ["smallest-empty", "serial:QM-1", "path:/dev/sda"],
+            ["", "any", "serial:", "serial:a b"],
+        ),
         ("loader", ["auto", "snponly.efi", "img/my.efi"], ["", "a/b/c", "../x"]),
         ("keyboard", ["", "de", "de-nodead"], ["Deutsch", "d"]),
     ],
