@@ -106,7 +106,8 @@ class Database:
     async def backup(self, target: Path) -> None:
         """Write a whole, consistent copy to `target` (mode 0600) while others go on writing.
 
-        Also where the file was deleted meanwhile, as long as it is open here. FileExistsError where `target` exists; DatabaseUnavailable as SQLite says.
+        Also where the file was deleted meanwhile, as long as it is open here. FileExistsError where
+        `target` exists; DatabaseUnavailable as SQLite says.
         """
         if target.exists():  # noqa: ASYNC240 - one stat
             raise FileExistsError(f"{target} exists")

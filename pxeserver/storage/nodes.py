@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, TypeVar
 
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import Row, delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pxeserver.boot.model import BootOnce, Consent, Node
@@ -165,9 +165,27 @@ class Nodes:
             rows = [_consent_row(node_id, consent, at) for consent in record.node.consents]
             await self._connection.execute(insert(ConsentRow), rows)
 
+    async def put_hardware(self, node_id: int, hardware: Mapping[str, str]) -> None:
+        """Store what a machine told of its hardware. Seen, not decided: the version stays."""
+        statement = update(NodeRow).where(NodeRow.id == node_id)
+        await self._connection.execute(statement.values(hardware=dict(hardware)))
+
     async def remove(self, node_id: int) -> None:
         """Remove a node and what hangs on it: MACs, consents, orders, inventories, state."""
         await self._connection.execute(delete(NodeRow).where(NodeRow.id == node_id))
+
+    async def never_give_out(self, up_to: int) -> None:
+        """Give no new node a number up to this one: the boot worker may have states under them."""
+        values = {"n": up_to}
+        await self._connection.execute(
+            text(
+                "INSERT INTO sqlite_sequence (name, seq) SELECT 'nodes', 0"
+                " WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'nodes')"
+            )
+        )
+        await self._connection.execute(
+            text("UPDATE sqlite_sequence SET seq = max(seq, :n) WHERE name = 'nodes'"), values
+        )
 
     async def add_order(self, node_id: int, kind: str, profile: str | None, by: str, at: float) -> None:
         """Store what an operator told a node to do; an order that was not handed out yet is replaced."""
