@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 import seeds
-from mutate import mutants
+from dhcp_mutants import mutants
 
 from pxeserver.protocols.dhcp.codes import MessageType, Option
 from pxeserver.protocols.dhcp.options import MAX_VALUE, MalformedPacket, decode_sub_options, read_routes

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 import seeds
-from world import HOST_MAC, FakePlane, broadcast, make_server, unicast
+from dhcp_world import HOST_MAC, FakePlane, broadcast, make_server, unicast
 
 from pxeserver.boot.model import DhcpMode, Ignore, Node, Reason, Site, Subnet
 from pxeserver.protocols.dhcp.options import packed

@@ -3,14 +3,18 @@ network."""
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import socket
 from collections import Counter
 from dataclasses import replace
 
+import seeds
+
 from pxeserver.boot.attempts import Attempts
 from pxeserver.boot.catalog import Catalog, NodeTable
 from pxeserver.boot.model import (
+    DhcpMode,
     Event,
     FileRef,
     Ignore,
@@ -28,12 +32,15 @@ from pxeserver.boot.model import (
     Subnet,
 )
 from pxeserver.protocols.dhcp.lease import LeaseTable
+from pxeserver.protocols.dhcp.options import packed
+from pxeserver.protocols.dhcp.packet import Packet, decode
 from pxeserver.servers.dhcp import DhcpServer, DhcpSockets
+from pxeserver.servers.dhcp_client import Answer
 from pxeserver.servers.dhcp_conflict import AddressCheck
 from pxeserver.servers.udp import Datagram
 
 OUR = "10.77.0.2"
-HOST_MAC = "02:00:00:00:00:01"
+HOST_MAC = "02:00:5e:00:00:aa"
 LOADERS = {
     arch: Loader(arch, FileRef(name, "0" * 64, 1, "loader"))
     for arch, name in ((0, "undionly.kpxe"), (7, "snponly.efi"), (11, "ipxe-arm64.efi"))
@@ -146,3 +153,65 @@ def broadcast(data: bytes, ifindex: int = 2) -> Datagram:
 def unicast(data: bytes, source: str, port: int = 68, ifindex: int = 2, to: str = OUR) -> Datagram:
     """What a machine or relay with an address sends to us."""
     return Datagram(data, (source, port), ifindex, to)
+
+
+SUBNET = Subnet(
+    "10.77.0.0/24",
+    DhcpMode.FULL,
+    pools=(("10.77.0.100", "10.77.0.110"),),
+    router="10.77.0.1",
+    dns=("10.77.0.1", "9.9.9.9"),
+    domain="lab.example",
+    mtu=1450,
+    ntp=("10.77.0.1",),
+    routes=(("10.50.0.0/16", "10.77.0.9"),),
+    lease_seconds=3600,
+)
+US = seeds.opt(54, packed(OUR))
+
+
+def kind(packet: Packet) -> int | None:
+    """The message type."""
+    return packet.message_type
+
+
+class Bench:
+    """A server, what it sent, and a way to wait until it has nothing left to do."""
+
+    def __init__(self, plane: FakePlane) -> None:
+        self.plane, self.check = plane, FakeCheck()
+        self.server: DhcpServer = make_server(plane, self.check)
+        self.sent: list[Answer] = []
+        self.server._full._send = self.sent.append
+
+    async def ask(self, datagram: Datagram) -> Packet | Ignore | None:
+        """The answer to one datagram, at once or from its task; None where there is none."""
+        self.sent.clear()
+        answer = self.server.answer(datagram)
+        while self.server._full._tasks:
+            await asyncio.sleep(0)
+        if isinstance(answer, Answer):
+            self.sent.append(answer)
+        if isinstance(answer, Ignore):
+            self.plane.ignored(answer)
+            return answer
+        return decode(self.sent[-1].data) if self.sent else None
+
+    async def reply(self, datagram: Datagram) -> Packet:
+        found = await self.ask(datagram)
+        assert isinstance(found, Packet), (found, self.plane.silences)
+        return found
+
+    async def silence(self, datagram: Datagram) -> Reason:
+        found = await self.ask(datagram)
+        assert isinstance(found, Ignore), found
+        return found.reason
+
+    async def lease(self, mac: bytes = seeds.MAC) -> str:
+        """Go through DISCOVER and REQUEST; the address."""
+        offer = await self.reply(broadcast(seeds.from_client(1, mac=mac)))
+        assert kind(offer) == 2
+        more = US + seeds.opt(50, offer.yiaddr)
+        ack = await self.reply(broadcast(seeds.from_client(3, more, mac=mac)))
+        assert (kind(ack), ack.yiaddr) == (5, offer.yiaddr)
+        return ".".join(map(str, ack.yiaddr))
