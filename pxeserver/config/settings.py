@@ -218,14 +218,19 @@ class Settings(Section):
             yield ("subnet", *key), what, mend
 
     def origin(self, key: str) -> str:
-        """Where the value of "section.key" comes from: "default", "file:line", a variable's name, or a
-        flag."""
-        path = tuple(key.split("."))
+        """Where the value of "section.key" comes from: "default", "file:line", a variable's name, or a flag.
+
+        A subnet is named by its place: "subnet.0.network".
+        """
+        path = tuple(int(part) if part.isdigit() else part for part in key.split("."))
         return self._gathered.where(path) if self._is_given(path) else "default"
 
-    def _is_given(self, path: tuple[str, ...]) -> bool:
+    def _is_given(self, path: subnets.Where) -> bool:
         data: Any = self._gathered.data
         for part in path:
+            if isinstance(data, list) and isinstance(part, int) and part < len(data):
+                data = data[part]
+                continue
             if not isinstance(data, dict) or part not in data:
                 return False
             data = data[part]
@@ -245,6 +250,7 @@ class Settings(Section):
         """The part that travels to the boot workers with the snapshot."""
         return Policy(
             unknown=self.policy.unknown,
+            unknown_chosen=self._is_given(("policy", "unknown")),
             dry_run=self.policy.dry_run,
             menu_timeout=self.policy.menu_timeout,
             relays=self.dhcp.relays,
