@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Mapping
+from socket import AF_INET, inet_ntoa, inet_pton  # conversions only; nothing here opens a socket
 
 MAX_VALUE = 4096
 """Longest value, in bytes, that the parts of a split option may add up to. RFC 3396 sets no limit; no
@@ -99,16 +100,15 @@ def encode_sub_options(options: Mapping[int, bytes]) -> bytes:
 
 def dotted(address: bytes) -> str:
     """Four bytes as "10.0.0.1"."""
-    a, b, c, d = address
-    return f"{a}.{b}.{c}.{d}"
+    return inet_ntoa(address)
 
 
 def packed(address: str) -> bytes:
-    """ "10.0.0.1" as four bytes; ValueError where it is no IPv4 address."""
-    parts = address.split(".")
-    if len(parts) != 4 or not all(p.isascii() and p.isdigit() and len(p) <= 3 for p in parts):
-        raise ValueError(f"{address!r} is not an IPv4 address")
-    return bytes(map(int, parts))
+    """ "10.0.0.1" as four bytes; ValueError where it is no IPv4 address in full."""
+    try:
+        return inet_pton(AF_INET, address)
+    except OSError:
+        raise ValueError(f"{address!r} is not an IPv4 address") from None
 
 
 def read_address(value: bytes | None) -> str | None:
