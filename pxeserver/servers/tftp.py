@@ -36,6 +36,9 @@ STRAY_ERRORS_A_SECOND = 100
 PROGRESS_SECONDS = 2.0
 """Between progress reports of a long transfer."""
 
+MOST_POSTPONEMENTS = 20
+"""Times a millisecond that timers wait for the socket to be read empty: the ACK they miss may be in it."""
+
 _REQUESTS = (b"\0\1", b"\0\2")
 
 
@@ -61,8 +64,11 @@ class TftpServer:
         self._transfers: Transfers[Delivery] = Transfers(self._options.limits)
         self._reporter = Reporter(plane)
         self._main: TftpSocket | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_at = 0.0
         self._progress_timer: asyncio.TimerHandle | None = None
+        self._unread = False
+        self._postponed = 0
         self._idle = asyncio.Event()
         self._stopping = False
         self._stray_second = 0
@@ -108,7 +114,7 @@ class TftpServer:
         now = self._loop.time()
         find = self._transfers.find
         seen = 0
-        while seen < DATAGRAMS_A_TURN:
+        while seen < DATAGRAMS_A_TURN and sock.fileno() >= 0:
             received = sock.receive()
             if received is None:
                 self._unreachable(sock, now)
@@ -124,6 +130,8 @@ class TftpServer:
                 self._after(entry, now)
             else:
                 self._not_of_a_transfer(sock, datagram, ancillary, peer)
+        if sock is self._main:
+            self._unread = seen == DATAGRAMS_A_TURN
         self._arm()
 
     def _not_of_a_transfer(self, sock: TftpSocket, datagram: bytes, ancillary: Ancillary, peer: Peer) -> None:
@@ -221,11 +229,16 @@ class TftpServer:
         return None
 
     def _unreachable(self, sock: TftpSocket, now: float) -> None:
+        """End the transfers of clients that ICMP says are gone."""
         for peer in sock.unreachable_peers():
             entry = self._transfers.find(peer)
             if entry is not None and entry.owner.sock is sock:
                 entry.transfer.unreachable()
                 self._after(entry, now)
+        if sock.disturbed and sock.fileno() >= 0:
+            sock.disturbed = False
+            self._loop.remove_reader(sock.fileno())
+            self._loop.add_reader(sock.fileno(), self._readable, sock)
 
     # --------------------------------------------------------------------------------------- datagrams out
 
@@ -265,16 +278,26 @@ class TftpServer:
         """Have the loop call us when the first transfer's timer comes."""
         due = self._transfers.next_timer()
         if self._timer is not None:
-            if due is not None and self._timer.when() <= due:
+            if due is not None and self._timer_at <= due:
                 return  # it comes early enough, and is set anew then
             self._timer.cancel()
             self._timer = None
         if due is not None:
-            self._timer = self._loop.call_at(due, self._on_timer)
+            self._wake_at(due)
+
+    def _wake_at(self, when: float) -> None:
+        self._timer_at = when
+        self._timer = self._loop.call_at(when, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
         now = self._loop.time()
+        if self._unread and self._postponed < MOST_POSTPONEMENTS:
+            # Resending to all whose ACKs we have not read yet would make a busy moment a storm.
+            self._postponed += 1
+            self._wake_at(now + 0.001)
+            return
+        self._postponed = 0
         for entry in self._transfers.due(now):
             entry.transfer.handle_timer(now)
             self._after(entry, now)

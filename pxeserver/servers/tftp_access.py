@@ -41,7 +41,7 @@ class ServedLinks:
         if not isinstance(address, IPv4Address):
             return None
         if address in self._own:
-            return self._own.get(IPv4Address(local))
+            return self._own.get(IPv4Address(local), self._own[address])
         interface, networks = self._on_link.get(arrived_on, (None, []))
         if interface is None or not any(address in n for n in (*networks, *self._relayed)):
             return None

@@ -76,6 +76,9 @@ class TftpSocket:
         self._segmenting = True
         self.blocked = 0
         """Sends the kernel did not take at once."""
+        self.disturbed = False
+        """An ICMP error came. uvloop stops watching a socket at its first one: watch it anew, and set this
+        back."""
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
@@ -111,6 +114,7 @@ class TftpSocket:
             except OSError as fault:
                 if fault.errno not in _PENDING:
                     raise
+                self.disturbed = True
                 continue
             return data, ancillary, peer
         return None
@@ -135,6 +139,7 @@ class TftpSocket:
                 _, ancillary, _, peer = self._socket.recvmsg(0, 512, socket.MSG_ERRQUEUE)
             except OSError:
                 return closed
+            self.disturbed = True
             for level, kind, value in ancillary:
                 if (level, kind) == (socket.IPPROTO_IP, _IP_RECVERR) and len(value) >= _EXTENDED_ERROR.size:
                     number, origin, *_ = _EXTENDED_ERROR.unpack_from(value)

@@ -116,7 +116,9 @@ def decode(datagram: bytes) -> Packet:
     if opcode == Opcode.ERROR:
         return Error(number, _text(datagram[4:].partition(b"\0")[0]))
     if opcode == Opcode.OACK:
-        return OptionAck(_pairs(_strings(datagram[2:])))
+        if pairs := _pairs(_strings(datagram[2:])):
+            return OptionAck(pairs)
+        raise MalformedPacket("OACK without options")
     if opcode in (Opcode.RRQ, Opcode.WRQ):
         return _decode_request(Opcode(opcode), datagram)
     raise MalformedPacket(f"unknown opcode {opcode}")

@@ -27,6 +27,8 @@ class Limits:
 
     transfers: int = 1000
     """At once, in all."""
+    per_source: int = 64
+    """At once of one address: more than any machine needs, few enough to leave room for the others."""
     half_open_per_source: int = 8
     """Transfers of one address whose client has not answered yet (forged requests never get further)."""
     remembered: int = 1024
@@ -70,8 +72,9 @@ class Transfers(Generic[T]):
         self._running: dict[Peer, Entry[T]] = {}
         self._half_open: OrderedDict[Peer, Entry[T]] = OrderedDict()
         self._half_open_of: Counter[str] = Counter()
+        self._running_of: Counter[str] = Counter()
         self._ended: OrderedDict[Peer, tuple[float, bytes]] = OrderedDict()
-        self._heap: list[tuple[float, int, Entry[T]]] = []
+        self._heap: list[tuple[float, int, Peer]] = []
         self._order = count()
         self.find = self._running.get
 
@@ -96,7 +99,11 @@ class Transfers(Generic[T]):
         ended = self._ended.get(peer)
         if ended is not None and ended[1] == request and now - ended[0] < self._limits.echo:
             return Admission.LATE_COPY, None
-        if self._half_open_of[peer[0]] >= self._limits.half_open_per_source:
+        source, limits = peer[0], self._limits
+        if (
+            self._half_open_of[source] >= limits.half_open_per_source
+            or self._running_of[source] >= limits.per_source
+        ):
             return Admission.TOO_MANY, None
         if len(self._running) >= self._limits.transfers:
             oldest = next(iter(self._half_open.values()), None)
@@ -111,6 +118,7 @@ class Transfers(Generic[T]):
         entry = Entry(peer, transfer, request, owner)
         self._running[peer] = self._half_open[peer] = entry
         self._half_open_of[peer[0]] += 1
+        self._running_of[peer[0]] += 1
         self._ended.pop(peer, None)
         self.schedule(entry)
         return entry
@@ -129,9 +137,9 @@ class Transfers(Generic[T]):
         if self._running.get(entry.peer) is not entry:
             return
         del self._running[entry.peer]
+        _count_down(self._running_of, entry.peer[0])
         if entry.half_open:
             self._opened(entry)
-        entry.due = None
         self._ended[entry.peer] = (now, entry.request)
         self._ended.move_to_end(entry.peer)
         while len(self._ended) > self._limits.remembered:
@@ -151,9 +159,10 @@ class Transfers(Generic[T]):
         ready = []
         heap = self._heap
         while heap and heap[0][0] <= now:
-            when, _, entry = heapq.heappop(heap)
-            if entry.due != when:
-                continue  # removed, or scheduled anew for an earlier time
+            when, _, peer = heapq.heappop(heap)
+            entry = self._running.get(peer)
+            if entry is None or entry.due != when:
+                continue  # ended, or scheduled anew for an earlier time
             entry.due = None
             deadline = entry.transfer.deadline
             if deadline is None:
@@ -169,7 +178,7 @@ class Transfers(Generic[T]):
         """Put the transfer's deadline into the heap."""
         entry.due = entry.transfer.deadline
         if entry.due is not None:
-            heapq.heappush(self._heap, (entry.due, next(self._order), entry))
+            heapq.heappush(self._heap, (entry.due, next(self._order), entry.peer))
 
     def end_all(self, end: End, message: str) -> list[Entry[T]]:
         """End every transfer from our side; the entries still have their ERROR to send and are to be
@@ -182,7 +191,10 @@ class Transfers(Generic[T]):
     def _opened(self, entry: Entry[T]) -> None:
         entry.half_open = False
         self._half_open.pop(entry.peer, None)
-        source = entry.peer[0]
-        self._half_open_of[source] -= 1
-        if not self._half_open_of[source]:
-            del self._half_open_of[source]
+        _count_down(self._half_open_of, entry.peer[0])
+
+
+def _count_down(counter: Counter[str], source: str) -> None:
+    counter[source] -= 1
+    if not counter[source]:
+        del counter[source]

@@ -1,6 +1,7 @@
 """A whole TFTP server on a virtual clock and a virtual network, with clients written from the RFCs.
 
-Nothing of pxeserver.protocols.tftp is used by the clients: a mistake in the codec must not be repeated by its witness.
+Nothing of pxeserver.protocols.tftp is used by the clients: a mistake in the codec must not be repeated by its
+witness.
 """
 
 from __future__ import annotations
@@ -101,7 +102,8 @@ class Handle:
 
 
 class VirtualLoop:
-    """The five methods of an event loop that the server uses, on a clock that jumps to the next thing to do."""
+    """The five methods of an event loop that the server uses, on a clock that jumps to the next thing to
+    do."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -166,6 +168,8 @@ class VirtualSocket:
         self.closed_ports: list = []
         self.sent: list[tuple[float, tuple[str, int], bytes]] = []
 
+    disturbed = False
+
     def fileno(self) -> int:
         return 3
 
@@ -190,7 +194,9 @@ class VirtualSocket:
         """A client sends."""
         self._carry(lambda: self.deliver(datagram, peer, interface=interface, to=to))
 
-    def deliver(self, datagram: bytes, peer, *, interface: int = 7, local: str = SERVER, to: str = SERVER) -> None:
+    def deliver(
+        self, datagram: bytes, peer, *, interface: int = 7, local: str = SERVER, to: str = SERVER
+    ) -> None:
         """A datagram arrives at the server now."""
         value = struct.pack("@i4s4s", interface, socket.inet_aton(local), socket.inet_aton(to))
         self.inbox.append((datagram, [(socket.IPPROTO_IP, 8, value)], peer))
@@ -222,8 +228,8 @@ class VirtualSocket:
 class RfcClient:
     """Reads one file. Timers and duplicate ACKs as simple clients have them.
 
-    `gap_acks`: "once" a gap, or for "each" packet after it (RFC 7440 leaves it open). `again`: repeats its ACK when a
-    block comes twice, as RFC 1350 receivers do.
+    `gap_acks`: "once" a gap, or for "each" packet after it (RFC 7440 leaves it open). `again`: repeats its
+    ACK when a block comes twice, as RFC 1350 receivers do.
     """
 
     def __init__(
@@ -232,7 +238,13 @@ class RfcClient:
     ) -> None:  # fmt: skip
         self.wire, self.peer, self.name = wire, (address, port), name
         self.options = list(options)
-        self.gap_acks, self.again, self.timer, self.patience, self.wrap = gap_acks, again, timer, patience, wrap
+        self.gap_acks, self.again, self.timer, self.patience, self.wrap = (
+            gap_acks,
+            again,
+            timer,
+            patience,
+            wrap,
+        )
         self.blksize, self.window = 512, 1
         self.content = bytearray()
         self.expected = 1
@@ -382,7 +394,9 @@ class World:
 def make_world():
     """Build a world: faults, seed, and the server's options."""
 
-    def make(faults: Faults | None = None, seed: int = 0, options: TftpOptions | None = None, **plane) -> World:
+    def make(
+        faults: Faults | None = None, seed: int = 0, options: TftpOptions | None = None, **plane
+    ) -> World:
         loop = VirtualLoop()
         fake = FakePlane(loop.time, **plane)
         wire = VirtualSocket(loop, faults or Faults(), seed)

@@ -19,7 +19,8 @@ def test_nothing_asked_nothing_answered():
 @pytest.mark.parametrize(
     ("asked", "answered"),
     [("8", "8"), ("512", "512"), ("1468", "1468"), ("1469", "1468"), ("65464", "1468"), ("65465", "1468"),
-     ("1000000000", "1468"), ("0512", "512"), ("7", None), ("0", None), ("-1", None), ("+512", None), ("0x200", None),
+     ("1000000000", "1468"), ("0512", "512"), ("7", None), ("0", None), ("-1", None), ("+512", None),
+     ("0x200", None),
      ("", None), (" 512", None), ("512 ", None), ("5e2", None), ("٥١٢", None), ("²", None), ("9" * 21, None)],
 )  # fmt: skip
 def test_blksize(asked, answered):
@@ -30,7 +31,17 @@ def test_blksize(asked, answered):
 
 @pytest.mark.parametrize(
     ("asked", "answered"),
-    [("1", 1), ("4", 4), ("64", 64), ("65", 64), ("65535", 64), ("65536", 64), ("0", None), ("-4", None), ("x", None)],
+    [
+        ("1", 1),
+        ("4", 4),
+        ("64", 64),
+        ("65", 64),
+        ("65535", 64),
+        ("65536", 64),
+        ("0", None),
+        ("-4", None),
+        ("x", None),
+    ],
 )
 def test_windowsize(asked, answered):
     agreed = agree(("windowsize", asked))
@@ -38,7 +49,9 @@ def test_windowsize(asked, answered):
     assert (agreed.answer is None) == (answered is None)
 
 
-@pytest.mark.parametrize(("asked", "answered"), [("1", 1), ("255", 255), ("0", None), ("256", None), ("-1", None)])
+@pytest.mark.parametrize(
+    ("asked", "answered"), [("1", 1), ("255", 255), ("0", None), ("256", None), ("-1", None)]
+)
 def test_timeout(asked, answered):
     assert agree(("timeout", asked)).timeout == answered
 
@@ -70,7 +83,15 @@ def test_rollover_asked_or_configured(asked, wrap):
 
 @pytest.mark.parametrize(
     ("mtu", "version", "blksize"),
-    [(1500, 4, 1468), (1500, 6, 1448), (576, 4, 544), (1280, 6, 1228), (9000, 4, 8968), (65536, 4, 65464), (30, 4, 8)],
+    [
+        (1500, 4, 1468),
+        (1500, 6, 1448),
+        (576, 4, 544),
+        (1280, 6, 1228),
+        (9000, 4, 8968),
+        (65536, 4, 65464),
+        (30, 4, 8),
+    ],
 )
 def test_a_block_fits_into_a_frame(mtu, version, blksize):
     assert largest_blksize(mtu, version) == blksize

@@ -47,7 +47,8 @@ ONE_WAY = [
 
 MALFORMED = [
     b"", b"\0", b"\0\1", b"\0\4\0", b"\0\0\0\0", b"\0\7\0\0", b"\1\0a\0octet\0", b"\xff\xff\xff\xff",
-    b"\0\1a\0", b"\0\1a\0octet", b"\0\1\0octet\0", b"\0\1no end at all", b"\0\1" + b"a" * 65536 + b"\0octet\0",
+    b"\0\1a\0", b"\0\1a\0octet", b"\0\1\0octet\0", b"\0\1no end at all",
+    b"\0\1" + b"a" * 65536 + b"\0octet\0",
     b"\0\2x\0", b"\0\1\0\0\0\0\0\0",
 ]  # fmt: skip
 
@@ -75,7 +76,14 @@ def test_options_are_bounded():
 
 
 @pytest.mark.parametrize(
-    "value", [Request(Opcode.RRQ, b"a\0b", "octet"), Error(0, "a\0b"), Ack(65536), Ack(-1), OptionAck((("a\0", "1"),))]
+    "value",
+    [
+        Request(Opcode.RRQ, b"a\0b", "octet"),
+        Error(0, "a\0b"),
+        Ack(65536),
+        Ack(-1),
+        OptionAck((("a\0", "1"),)),
+    ],
 )
 def test_what_cannot_be_written(value):
     with pytest.raises(ValueError):

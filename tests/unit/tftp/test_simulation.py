@@ -38,7 +38,8 @@ def test_heavy_loss_still_completes(make_world, faulty):
 
 @pytest.mark.parametrize("window", [1, 4, 16])
 def test_duplicates_and_reordering_cause_few_extra_blocks(make_world, faulty, window):
-    """In lock-step nearly none. With windows a reordered block looks like a gap, and the client asks for it again."""
+    """In lock-step nearly none. With windows a reordered block looks like a gap, and the client asks for it
+    again."""
     blocks = len(MIB) // 1468 + 1
     for seed in range(10):
         options = (("blksize", 1468), ("windowsize", window)) if window > 1 else (("blksize", 1468),)
@@ -88,7 +89,8 @@ def test_a_long_round_trip_does_not_double_every_block(make_world, faulty):
 
 @pytest.mark.parametrize("batch", range(10))
 def test_random_bad_links_end_byte_equal_or_in_a_clean_error(make_world, faulty, batch):
-    """Fifty seeded runs a batch: sizes, options, faults, client habits, foreign and garbage packets, all by chance."""
+    """Fifty seeded runs a batch: sizes, options, faults, client habits, foreign and garbage packets, all by
+    chance."""
     for seed in range(batch * 50, batch * 50 + 50):
         chance = random.Random(seed)
         world = make_world(
@@ -112,7 +114,9 @@ def test_random_bad_links_end_byte_equal_or_in_a_clean_error(make_world, faulty,
         )
         reader.start()
         for _ in range(chance.choice([0, 0, 20])):
-            noise = chance.choice([b"\0\4\0\1", b"\0\3\0\1xx", b"\0\5\0\0no\0", chance.randbytes(chance.randrange(40))])
+            noise = chance.choice(
+                [b"\0\4\0\1", b"\0\3\0\1xx", b"\0\5\0\0no\0", chance.randbytes(chance.randrange(40))]
+            )
             peer = chance.choice([("10.0.0.66", 9), reader.peer])
             if peer == reader.peer and noise[:2] in (b"\0\4", b"\0\5"):
                 continue  # that would be the client's own word
