@@ -87,5 +87,4 @@ def _run(words: list[str], debug: bool) -> int:
 
 
 def _command(words: list[str]) -> str:
-    known = [word for word in words[:2] if word.replace("-", "").isalpha() and not word.startswith("-")]
-    return " ".join(["pxeserver", *(known if known and known[0] in NOUNS else [])])
+    return f"pxeserver {words[0]}" if words and words[0] in NOUNS else "pxeserver"

@@ -95,9 +95,9 @@ def _values(settings: Settings) -> Iterator[tuple[str, Any, str]]:
         if isinstance(part, BaseModel):
             for name, value in part.model_dump(mode="json").items():
                 yield f"{section}.{name}", redacted(name, value), f"{section}.{name}"
-    for number, subnet in enumerate(settings.subnet, 1):
+    for number, subnet in enumerate(settings.subnet):
         for name, value in subnet.model_dump(mode="json", exclude_defaults=True).items():
-            yield f"subnet[{number}].{name}", value, f"subnet[{number}].{name}"
+            yield f"subnet[{number + 1}].{name}", value, f"subnet.{number}.{name}"
 
 
 def redacted(name: str, value: Any) -> Any:

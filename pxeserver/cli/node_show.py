@@ -41,6 +41,8 @@ def show_node(node: dict[str, Any], condition: str) -> None:
             ("serial", node["serial"]),
             ("address", node["address"]),
             ("labels", node["labels"]),
+            ("awaits its machine", True if node["awaits_machine"] else None),
+            ("changed", f"{screen.local_time(node['updated_at'])} by {node['updated_by']}"),
             ("hardware", node["hardware"]),
         ]
     )

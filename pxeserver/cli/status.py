@@ -27,11 +27,14 @@ def status(*, options: Options = DEFAULT) -> int:
                 "unknown machines get",
                 state["unknown"] + (" (dry run: nothing is sent)" if state["dry_run"] else ""),
             ),
+            ("because", state["why"]),
+            ("other boot servers", state["others"]),
             ("nodes", f"{counts['nodes']}, {counts['armed']} will install, {counts['held']} held"),
             ("unknown machines", counts["unknown_machines"]),
             ("profiles", counts["profiles"]),
             ("images", counts["images"]),
             ("loaders", counts["loaders"]),
+            ("not answered", state["ignored"]),
         ]
     )
     for problem in state["problems"]:

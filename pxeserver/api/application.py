@@ -1,0 +1,116 @@
+"""The API as an aiohttp application, served on the unix socket that the process was given."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from pxeserver.api import openapi
+from pxeserver.api.problems import Problem, of_refusal
+from pxeserver.api.rooms import LoaderShelf, NoWorker, Store, Worker
+from pxeserver.api.routes import (
+    boots,
+    groups,
+    images,
+    leases,
+    loaders,
+    node_orders,
+    nodes,
+    profiles,
+    server,
+    uploads,
+)
+from pxeserver.api.routing import Call, Rooms, Route, attach
+from pxeserver.config import Settings
+from pxeserver.live import Hall, Refused
+
+log = logging.getLogger(__name__)
+
+PREFIX = "/api/v1"
+ROUTES: tuple[Route, ...] = (
+    *server.ROUTES,
+    *nodes.ROUTES,
+    *node_orders.ROUTES,
+    *groups.ROUTES,
+    *profiles.ROUTES,
+    *images.ROUTES,
+    *uploads.ROUTES,
+    *loaders.ROUTES,
+    *boots.ROUTES,
+    *leases.ROUTES,
+)
+
+
+def build(
+    hall: Hall, store: Store, loaders: LoaderShelf, settings: Settings, worker: Worker | None = None
+) -> web.Application:
+    """The application; it keeps nothing of its own. Without `worker` there is none to be asked."""
+    app = web.Application(middlewares=[_problems], client_max_size=0)
+    rooms = Rooms(hall, store, loaders, worker or NoWorker(), settings, time.time())
+    attach(app, (*ROUTES, DOCUMENT), rooms, PREFIX)
+    return app
+
+
+async def _document(_call: Call) -> web.Response:
+    return web.json_response(openapi.document((*ROUTES, DOCUMENT), PREFIX))
+
+
+DOCUMENT = Route("GET", "/openapi.json", _document, "This document", "server")
+
+Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@web.middleware
+async def _problems(request: web.Request, handler: Next) -> web.StreamResponse:
+    """Every failure becomes an answer that says what, why and the next step."""
+    try:
+        if request.headers.get("Content-Encoding", "identity") != "identity":
+            raise Problem(415, "the body is refused", "it is compressed", "Send it as it is")
+        return await handler(request)
+    except Problem as problem:
+        return _answer(problem)
+    except Refused as refusal:
+        return _answer(of_refusal(refusal))
+    except web.HTTPException as error:
+        return _answer(_of_http(request, error))
+    except ConnectionError:
+        raise
+    except Exception:
+        log.exception("api-failed method=%s path=%s", request.method, request.path)
+        step = "The server's log has the details; please report it"
+        return _answer(Problem(500, "the server failed", "an error inside it", step))
+
+
+def _answer(problem: Problem) -> web.Response:
+    body = problem.view.model_dump_json().encode()
+    return web.Response(
+        body=body, status=problem.status, content_type="application/json", headers=problem.headers
+    )
+
+
+def _of_http(request: web.Request, error: web.HTTPException) -> Problem:
+    if error.status == 404:
+        return Problem(
+            404, "no such operation", f"{request.path} is not part of the API", f"See {PREFIX}/openapi.json"
+        )
+    if error.status == 405:
+        allowed = error.headers.get("Allow", "")
+        return Problem(
+            405, f"{request.method} is refused", f"{request.path} allows {allowed}", "Use one of those"
+        )
+    return Problem(error.status, error.reason, error.text or error.reason, f"See {PREFIX}/openapi.json")
+
+
+async def serve(app: web.Application, sock: socket.socket) -> web.AppRunner:
+    """Answer on this socket until the runner's cleanup()."""
+    # Uploads are long: the body's own time limits hold, not a limit of the whole request.
+    runner = web.AppRunner(
+        app, keepalive_timeout=10, access_log=None, handler_cancellation=True, shutdown_timeout=1
+    )
+    await runner.setup()
+    await web.SockSite(runner, sock).start()
+    return runner

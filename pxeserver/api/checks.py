@@ -1,0 +1,56 @@
+"""What a schema cannot check: values that the boot decision understands, and names that must exist."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel
+
+from pxeserver.api.problems import Problem, not_found
+from pxeserver.api.routing import Call, revision
+from pxeserver.boot.model import Node, Profile
+from pxeserver.boot.values import check_value
+
+
+def values(call: Call, given: Mapping[str, str | None]) -> None:
+    """Refuse unknown keys, values they cannot have, and profiles that do not exist (422)."""
+    faults = {
+        key: fault for key, text in given.items() if text is not None and (fault := check_value(key, text))
+    }
+    name = given.get("profile")
+    if name and "profile" not in faults and name not in call.hall.catalog().profiles:
+        faults["profile"] = f"there is no profile {name}"
+    if faults:
+        fields = {f"values.{key}": fault for key, fault in faults.items()}
+        why = "; ".join(faults.values())
+        raise Problem(
+            422, "a value is refused", why, "Correct it; docs/cli.md lists the values", fields=fields
+        )
+
+
+def profile(call: Call, name: str) -> Profile:
+    """The profile of this name; 422 where there is none, since it is named in a body."""
+    found = call.hall.catalog().profiles.get(name)
+    if found is None:
+        why = f"there is no profile {name}"
+        raise Problem(422, why, why, "`pxeserver profile list` shows them", fields={"profile": why})
+    return found
+
+
+def node(call: Call) -> Node:
+    """The node that the path names; 404 where there is none."""
+    name = call.part("name")
+    found = call.hall.node(name)
+    if found is None:
+        raise not_found("node", name)
+    return found
+
+
+def unchanged(call: Call, view: BaseModel) -> None:
+    """Refuse a change of something that is no longer what If-Match says (409); to be called inside the
+    edit."""
+    wanted = call.request.headers.get("If-Match", "*").strip()
+    now = f'"{revision(view)}"'
+    if wanted not in ("*", now):
+        why = f"If-Match is {wanted}, it is {now} now"
+        raise Problem(409, "it has been changed meanwhile", why, "Look at it again, then repeat the change")

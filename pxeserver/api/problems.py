@@ -1,0 +1,74 @@
+"""Errors of the API: what went wrong, why, and what to do next. Every answer that is not 2xx has this
+shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, Field, ValidationError
+
+from pxeserver.live import Missing, Refused, Unavailable
+
+
+class ProblemView(BaseModel):
+    """The body of an error."""
+
+    what: str
+    """What went wrong, in one sentence."""
+    why: str
+    """The reason."""
+    next_step: str
+    """What to do about it."""
+    fields: dict[str, str] = Field(default_factory=dict)
+    """The faults of the request's own fields, by name."""
+
+
+class Problem(Exception):  # noqa: N818 - it is an answer, not an accident
+    """An answer of status 4xx or 5xx, raised from anywhere in a handler."""
+
+    def __init__(
+        self,
+        status: int,
+        what: str,
+        why: str,
+        next_step: str,
+        *,
+        fields: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(f"{what}: {why}")
+        self.status = status
+        self.view = ProblemView(what=what, why=why, next_step=next_step, fields=dict(fields or {}))
+        self.headers = dict(headers or {})
+
+
+def not_found(noun: str, name: str) -> Problem:
+    """404 for a thing that is asked for by name."""
+    return Problem(
+        404, f"no {noun} {name}", f"there is no {noun} of this name", f"`pxeserver {noun} list` shows them"
+    )
+
+
+def of_refusal(refusal: Refused) -> Problem:
+    """What the hall's refusal is in HTTP: 404, 409 (it does not fit what is there), or 503 with
+    Retry-After."""
+    headers: dict[str, str] = {}
+    match refusal:
+        case Missing():
+            status = 404
+        case Unavailable():
+            status, headers = 503, {"Retry-After": "3"}
+        case _:
+            status = 409
+    return Problem(status, refusal.what, refusal.why, refusal.next_step, headers=headers)
+
+
+def refused(error: ValidationError, where: str) -> Problem:
+    """422 for a body or a query that does not fit its schema, with every field at fault."""
+    fields: dict[str, str] = {}
+    for detail in error.errors(include_url=False, include_input=False):
+        name = ".".join(str(part) for part in detail["loc"]) or where
+        text = "is no field of this request" if detail["type"] == "extra_forbidden" else detail["msg"]
+        fields[name] = text.removeprefix("Value error, ")
+    why = "; ".join(f"{name}: {text}" for name, text in fields.items())
+    return Problem(422, f"the {where} is refused", why, "Mend the fields that are named", fields=fields)

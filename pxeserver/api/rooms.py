@@ -1,0 +1,111 @@
+"""What the API needs beside the hall, as protocols: the image store, the loaders' shelf, the boot worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from pxeserver.boot.model import FileRef, Loader
+
+
+class OpenFile(Protocol):
+    """An opened file of the store."""
+
+    size: int
+    sha256: str
+
+    def close(self) -> None:
+        """Close it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the boot worker last told of itself."""
+
+    connected: bool = False
+    interfaces: tuple[str, ...] = ()
+    """Served links with their addresses, e.g. "eth0 10.77.0.2/24"."""
+    unknown: str = ""
+    """What unknown machines get now, where that differs from the policy, and `why`."""
+    why: str = ""
+    others: tuple[str, ...] = ()
+    """Other boot servers that were heard."""
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    """How often the boot plane kept silent since its start, by reason."""
+
+
+class Worker(Protocol):
+    """The boot worker, as the control process reaches it."""
+
+    def seen(self) -> Seen:
+        """What it last told. In memory."""
+
+    async def release_lease(self, address: str) -> None:
+        """Free an address at once. ConnectionError where the worker is away; LookupError where no such lease
+        is."""
+
+
+class NoWorker:
+    """No boot worker: the API alone, as in tests."""
+
+    def seen(self) -> Seen:
+        """Nothing was seen."""
+        return Seen()
+
+    async def release_lease(self, address: str) -> None:
+        """It cannot be asked."""
+        raise ConnectionError(f"no boot worker to free {address}")
+
+
+class Store(Protocol):
+    """The image store; its verbs block and are run in threads."""
+
+    def open(self, file: FileRef | str) -> OpenFile:
+        """A published file; FileNotFoundError where it is not there."""
+
+    def add_stream(
+        self,
+        parts: Iterable[bytes | memoryview],
+        name: str,
+        role: str,
+        expect_sha256: str | None = None,
+        progress: Callable[[int, int | None], None] | None = None,
+        *,
+        total: int | None = None,
+    ) -> FileRef:
+        """Put what these parts make up into the store."""
+
+    def add_fd(
+        self,
+        fd: int,
+        name: str,
+        role: str,
+        expect_sha256: str | None = None,
+        progress: Callable[[int, int | None], None] | None = None,
+    ) -> FileRef:
+        """Copy an opened file into the store."""
+
+    def add_url(
+        self,
+        url: str,
+        name: str,
+        role: str,
+        expect_sha256: str | None = None,
+        progress: Callable[[int, int | None], None] | None = None,
+    ) -> FileRef:
+        """Download a file into the store."""
+
+    def discard_unused(self, keep: Collection[str]) -> tuple[int, int]:
+        """Remove the files that nothing names; returns how many, and their bytes."""
+
+
+class LoaderShelf(Protocol):
+    """The loaders' bundle; its verbs block and are run in threads."""
+
+    def export_bundle(self, loaders: Iterable[Loader], path: Path) -> None:
+        """Write the loaders with their manifest into one file."""
+
+    def import_bundle(self, path: Path) -> list[Loader]:
+        """Put a bundle's loaders into the store; ValueError says what is wrong with it."""

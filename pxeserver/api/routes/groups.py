@@ -1,0 +1,106 @@
+"""Groups: values for all machines that a selector matches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Network
+
+from pxeserver.api import checks
+from pxeserver.api.problems import Problem, not_found
+from pxeserver.api.routing import Call, Route
+from pxeserver.api.schemas.catalog import GroupChange, GroupNew, GroupView, group_view
+from pxeserver.api.schemas.fields import merged
+from pxeserver.boot.model import Group, SelectorKind
+from pxeserver.boot.values import sort_groups
+
+
+def _find(call: Call) -> Group:
+    name = call.part("name")
+    found = next((g for g in call.hall.catalog().groups if g.name == name), None)
+    if found is None:
+        raise not_found("group", name)
+    return found
+
+
+def _check(call: Call, group: Group) -> None:
+    checks.values(call, group.values)
+    fault = _selector_fault(group)
+    if fault:
+        raise Problem(422, "the selector is refused", fault, "Correct it", fields={"match": fault})
+
+
+def _selector_fault(group: Group) -> str:
+    match group.selector:
+        case SelectorKind.SUBNET:
+            try:
+                IPv4Network(group.match)
+            except ValueError:
+                return f"{group.match!r} is not a network such as 10.77.0.0/24"
+        case SelectorKind.LABEL:
+            key, equals, _ = group.match.partition("=")
+            if not (key and equals):
+                return f"{group.match!r} is not key=value"
+        case SelectorKind.MAC_PREFIX:
+            parts = group.match.lower().replace("-", ":").rstrip(":").split(":")
+            if len(parts) > 6 or not all(len(p) == 2 and set(p) <= set("0123456789abcdef") for p in parts):
+                return f"{group.match!r} is not the beginning of a MAC address such as 52:54:00"
+        case SelectorKind.ARCH | SelectorKind.VENDOR:
+            pass
+    return ""
+
+
+async def list_groups(call: Call) -> list[GroupView]:
+    """All groups, in order of precedence: the last one that sets a value wins."""
+    return [group_view(group) for group in sort_groups(call.hall.catalog().groups)]
+
+
+async def show_group(call: Call) -> GroupView:
+    """One group."""
+    return group_view(_find(call))
+
+
+async def add_group(call: Call) -> GroupView:
+    """Add a group."""
+    body: GroupNew = call.body
+    if any(g.name == body.name for g in call.hall.catalog().groups):
+        step = f"`pxeserver group set {body.name}` changes it"
+        raise Problem(409, f"group {body.name} exists", "names are unique", step)
+    group = Group(body.name, SelectorKind(body.selector), body.match, dict(body.values), dict(body.labels))
+    _check(call, group)
+    async with call.hall.edit(call.by) as edit:
+        await edit.put_group(group)
+    return group_view(group)
+
+
+async def change_group(call: Call) -> GroupView:
+    """Change what the body names."""
+    body: GroupChange = call.body
+    group = _find(call)
+    changed = replace(
+        group,
+        selector=SelectorKind(body.selector) if body.selector else group.selector,
+        match=body.match or group.match,
+        values=merged(group.values, body.values),
+        labels=merged(group.labels, body.labels),
+    )
+    _check(call, changed)
+    async with call.hall.edit(call.by) as edit:
+        checks.unchanged(call, group_view(_find(call)))
+        await edit.put_group(changed)
+    return group_view(changed)
+
+
+async def remove_group(call: Call) -> None:
+    """Remove a group."""
+    group = _find(call)
+    async with call.hall.edit(call.by) as edit:
+        await edit.remove_group(group.name)
+
+
+ROUTES = (
+    Route("GET", "/groups", list_groups, "List groups", "group", GroupView, many=True),
+    Route("POST", "/groups", add_group, "Add a group", "group", GroupView, body=GroupNew, status=201),
+    Route("GET", "/groups/{name}", show_group, "Show a group", "group", GroupView),
+    Route("PATCH", "/groups/{name}", change_group, "Change a group", "group", GroupView, body=GroupChange),
+    Route("DELETE", "/groups/{name}", remove_group, "Remove a group", "group", status=204),
+)

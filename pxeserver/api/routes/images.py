@@ -1,0 +1,84 @@
+"""Images: named sets of files that boot together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+from pxeserver.api.problems import Problem, not_found
+from pxeserver.api.routing import Call, Route
+from pxeserver.api.schemas.catalog import FileNamed, ImageNew, ImageView, image_view
+from pxeserver.boot.model import FileRef, Image
+
+
+def _find(call: Call) -> Image:
+    name = call.part("name")
+    found = call.hall.catalog().images.get(name)
+    if found is None:
+        raise not_found("image", name)
+    return found
+
+
+async def list_images(call: Call) -> list[ImageView]:
+    """All images, by name."""
+    images = call.hall.catalog().images
+    return [image_view(images[name]) for name in sorted(images)]
+
+
+async def show_image(call: Call) -> ImageView:
+    """One image."""
+    return image_view(_find(call))
+
+
+async def add_image(call: Call) -> ImageView:
+    """Publish an image whose files are in the store: it is there whole, or not at all."""
+    body: ImageNew = call.body
+    if body.name in call.hall.catalog().images:
+        step = f"Remove it first (`pxeserver image remove {body.name}`), or choose another name"
+        raise Problem(409, f"image {body.name} exists", "names are unique", step)
+    twice = [name for name, count in Counter(f.name for f in body.files).items() if count > 1]
+    if twice:
+        raise Problem(
+            422,
+            "the image is refused",
+            f"two files are called {twice[0]}",
+            "Rename one",
+            fields={"files": twice[0]},
+        )
+    files = tuple([await asyncio.to_thread(stored, call, file) for file in body.files])
+    image = Image(body.name, files, body.description, dict(body.labels))
+    async with call.hall.edit(call.by) as edit:
+        await edit.put_image(image)
+    return image_view(image)
+
+
+def stored(call: Call, file: FileNamed) -> FileRef:
+    """The file as it lies in the store; 422 where it does not."""
+    try:
+        opened = call.rooms.store.open(file.sha256)
+    except FileNotFoundError:
+        why = f"{file.name} ({file.sha256[:12]}...) is not in the store"
+        raise Problem(
+            422, "a file is missing", why, "Upload or import it first", fields={"files": why}
+        ) from None
+    opened.close()
+    return FileRef(file.name, file.sha256, opened.size, file.role)
+
+
+async def remove_image(call: Call) -> None:
+    """Remove an image that no profile uses, and the files that nothing else names."""
+    image = _find(call)
+    async with call.hall.edit(call.by) as edit:
+        await edit.remove_image(image.name)
+    catalog = call.hall.catalog()
+    keep = {f.sha256 for i in catalog.images.values() for f in i.files}
+    keep |= {loader.file.sha256 for loader in catalog.loaders.values()}
+    await asyncio.to_thread(call.rooms.store.discard_unused, keep)
+
+
+ROUTES = (
+    Route("GET", "/images", list_images, "List images", "image", ImageView, many=True),
+    Route("POST", "/images", add_image, "Publish an image", "image", ImageView, body=ImageNew, status=201),
+    Route("GET", "/images/{name}", show_image, "Show an image", "image", ImageView),
+    Route("DELETE", "/images/{name}", remove_image, "Remove an image", "image", status=204),
+)

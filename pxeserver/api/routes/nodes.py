@@ -1,0 +1,160 @@
+"""Nodes: add, list, show, change, remove, approve."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from pxeserver.api import checks
+from pxeserver.api.problems import not_found
+from pxeserver.api.routes.node_detail import detail
+from pxeserver.api.routing import Call, Route
+from pxeserver.api.schemas.fields import Body, Name, merged
+from pxeserver.api.schemas.nodes import (
+    Approval,
+    MachineView,
+    NodeChange,
+    NodeDetail,
+    NodeNew,
+    NodesNew,
+    NodeView,
+    machine_view,
+    node_view,
+)
+from pxeserver.boot.identity import normal_code
+from pxeserver.boot.model import Node
+
+
+class NodeQuery(Body):
+    """Which nodes to list."""
+
+    label: str | None = None
+    """"key=value"."""
+    profile: Name | None = None
+    phase: str | None = None
+
+
+def view(call: Call, node: Node) -> NodeView:
+    """A node with its state."""
+    return node_view(node, call.hall.nodes().state(node.id))
+
+
+async def list_nodes(call: Call) -> list[NodeView]:
+    """All nodes, or those that the query selects, by name."""
+    query: NodeQuery = call.query
+    views = (view(call, node) for node in sorted(call.hall.nodes(), key=lambda n: n.name))
+    key, _, value = (query.label or "").partition("=")
+    return [
+        v
+        for v in views
+        if (not key or v.labels.get(key) == value)
+        and query.profile in (None, v.profile)
+        and query.phase in (None, v.state.phase)
+    ]
+
+
+async def show_node(call: Call) -> NodeDetail:
+    """One node, with what it would get now and why."""
+    return await detail(call, checks.node(call))
+
+
+async def add_nodes(call: Call) -> list[NodeView]:
+    """Add nodes in one transaction."""
+    body: NodesNew = call.body
+    for new in body.nodes:
+        checks.values(call, new.values)
+    async with call.hall.edit(call.by) as edit:
+        added = await edit.add_nodes([_new_node(new) for new in body.nodes])
+    return [view(call, node) for node in added]
+
+
+def _new_node(new: NodeNew) -> Node:
+    return Node(
+        id=0,
+        name=new.name,
+        uuid=new.uuid,
+        serial=new.serial,
+        macs=new.macs,
+        values=dict(new.values),
+        labels=dict(new.labels),
+        address=new.address,
+    )
+
+
+async def change_node(call: Call) -> NodeView:
+    """Change what the body names; the rest stays."""
+    body: NodeChange = call.body
+    node = checks.node(call)
+    seen = call.version(body.version)
+    checks.values(call, body.values or {})
+    changes: dict[str, Any] = {}
+    for name in ("name", "macs"):
+        if (value := getattr(body, name)) is not None:
+            changes[name] = value
+    for name in ("uuid", "serial", "address"):
+        if (value := getattr(body, name)) is not None:
+            changes[name] = value or None
+    if body.values is not None:
+        changes["values"] = merged(node.values, body.values)
+    if body.labels is not None:
+        changes["labels"] = merged(node.labels, body.labels)
+    async with call.hall.edit(call.by) as edit:
+        changed = await edit.change_node(replace(node, **changes), seen)
+    return view(call, changed)
+
+
+async def remove_node(call: Call) -> None:
+    """Forget a node: its machine is unknown again."""
+    node = checks.node(call)
+    async with call.hall.edit(call.by) as edit:
+        await edit.remove_node(node.name)
+
+
+async def list_machines(call: Call) -> list[MachineView]:
+    """Unknown machines, last seen first."""
+    return [machine_view(*seen) for seen in call.hall.machines()]
+
+
+async def approve(call: Call) -> NodeView:
+    """Make an unknown machine a node."""
+    body: Approval = call.body
+    code = normal_code(body.code)
+    if body.profile is not None:
+        checks.profile(call, body.profile)
+    if code not in {known for known, _, _ in call.hall.machines()}:
+        raise not_found("machine", code)
+    async with call.hall.edit(call.by) as edit:
+        node = await edit.approve(code, body.name)
+        if body.profile is not None:
+            node = await edit.change_node(replace(node, values={**node.values, "profile": body.profile}))
+    return view(call, node)
+
+
+ROUTES = (
+    Route("GET", "/nodes", list_nodes, "List nodes", "node", answer=NodeView, many=True, query=NodeQuery),
+    Route(
+        "POST",
+        "/nodes",
+        add_nodes,
+        "Add nodes",
+        "node",
+        answer=NodeView,
+        many=True,
+        body=NodesNew,
+        status=201,
+    ),
+    Route("GET", "/nodes/{name}", show_node, "Show a node", "node", answer=NodeDetail),
+    Route("PATCH", "/nodes/{name}", change_node, "Change a node", "node", answer=NodeView, body=NodeChange),
+    Route("DELETE", "/nodes/{name}", remove_node, "Remove a node", "node", status=204),
+    Route("GET", "/machines", list_machines, "List unknown machines", "node", answer=MachineView, many=True),
+    Route(
+        "POST",
+        "/approvals",
+        approve,
+        "Make a machine a node",
+        "node",
+        answer=NodeView,
+        body=Approval,
+        status=201,
+    ),
+)

@@ -1,0 +1,127 @@
+"""Profiles: what to boot, by name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from pxeserver.api import checks
+from pxeserver.api.problems import Problem, not_found
+from pxeserver.api.routing import Call, Route
+from pxeserver.api.schemas.catalog import ProfileChange, ProfileNew, ProfileView, profile_view
+from pxeserver.api.schemas.fields import merged
+from pxeserver.boot.cmdline import BadCommandLine, parse_words
+from pxeserver.boot.model import Profile, ProfileKind
+
+_NEEDS_IMAGE = frozenset({ProfileKind.KERNEL, ProfileKind.EFI, ProfileKind.DISK})
+_ROLE = {ProfileKind.KERNEL: "kernel", ProfileKind.EFI: "efi", ProfileKind.DISK: "disk"}
+
+
+def _find(call: Call) -> Profile:
+    name = call.part("name")
+    found = call.hall.catalog().profiles.get(name)
+    if found is None:
+        raise not_found("profile", name)
+    return found
+
+
+def _check(call: Call, profile: Profile) -> None:
+    checks.values(call, profile.values)
+    faults = _faults(call, profile)
+    if faults:
+        why = "; ".join(faults.values())
+        raise Problem(422, f"profile {profile.name} is refused", why, "Correct the fields", fields=faults)
+
+
+def _faults(call: Call, profile: Profile) -> dict[str, str]:
+    faults: dict[str, str] = {}
+    kind = profile.kind.value
+    image = call.hall.catalog().images.get(profile.image) if profile.image else None
+    if profile.image and image is None:
+        faults["image"] = f"there is no image {profile.image}"
+    elif profile.kind in _NEEDS_IMAGE and image is None:
+        faults["image"] = f"a profile of kind {kind} needs an image"
+    elif image is not None and (role := _ROLE.get(profile.kind)) and not image.by_role(role):
+        faults["image"] = f"image {image.name} has no {role} file, which a profile of kind {kind} needs"
+    if profile.kind is ProfileKind.SCRIPT and not profile.script.startswith("#!ipxe"):
+        faults["script"] = "a profile of kind script needs an iPXE script that begins with #!ipxe"
+    if profile.kind is ProfileKind.CHAIN and not profile.url:
+        faults["url"] = "a profile of kind chain needs a URL"
+    # What the kind never reads would silently do nothing.
+    if profile.script and profile.kind is not ProfileKind.SCRIPT:
+        faults["script"] = f"does nothing in a profile of kind {kind}"
+    if profile.url and profile.kind is not ProfileKind.CHAIN:
+        faults["url"] = f"does nothing in a profile of kind {kind}"
+    try:
+        parse_words(profile.args)
+    except BadCommandLine as error:
+        faults["args"] = str(error)
+    return faults
+
+
+async def list_profiles(call: Call) -> list[ProfileView]:
+    """All profiles, by name."""
+    profiles = call.hall.catalog().profiles
+    return [profile_view(profiles[name]) for name in sorted(profiles)]
+
+
+async def show_profile(call: Call) -> ProfileView:
+    """One profile."""
+    return profile_view(_find(call))
+
+
+async def add_profile(call: Call) -> ProfileView:
+    """Add a profile."""
+    body: ProfileNew = call.body
+    if body.name in call.hall.catalog().profiles:
+        step = f"`pxeserver profile set {body.name}` changes it"
+        raise Problem(409, f"profile {body.name} exists", "names are unique", step)
+    profile = Profile(**{**body.model_dump(), "kind": ProfileKind(body.kind)})
+    _check(call, profile)
+    async with call.hall.edit(call.by) as edit:
+        await edit.put_profile(profile)
+    return profile_view(profile)
+
+
+async def change_profile(call: Call) -> ProfileView:
+    """Change what the body names."""
+    body: ProfileChange = call.body
+    profile = _find(call)
+    changes: dict[str, Any] = body.model_dump(exclude_none=True, exclude={"values", "labels"})
+    if "kind" in changes:
+        changes["kind"] = ProfileKind(changes["kind"])
+    if "image" in changes:
+        changes["image"] = changes["image"] or None
+    values, labels = merged(profile.values, body.values), merged(profile.labels, body.labels)
+    changed = replace(profile, **changes, values=values, labels=labels)
+    _check(call, changed)
+    async with call.hall.edit(call.by) as edit:
+        checks.unchanged(call, profile_view(_find(call)))
+        await edit.put_profile(changed)
+    return profile_view(changed)
+
+
+async def remove_profile(call: Call) -> None:
+    """Remove a profile that no node, group or policy names."""
+    profile = _find(call)
+    async with call.hall.edit(call.by) as edit:
+        await edit.remove_profile(profile.name)
+
+
+ROUTES = (
+    Route("GET", "/profiles", list_profiles, "List profiles", "profile", ProfileView, many=True),
+    Route(
+        "POST", "/profiles", add_profile, "Add a profile", "profile", ProfileView, body=ProfileNew, status=201
+    ),
+    Route("GET", "/profiles/{name}", show_profile, "Show a profile", "profile", ProfileView),
+    Route(
+        "PATCH",
+        "/profiles/{name}",
+        change_profile,
+        "Change a profile",
+        "profile",
+        ProfileView,
+        body=ProfileChange,
+    ),
+    Route("DELETE", "/profiles/{name}", remove_profile, "Remove a profile", "profile", status=204),
+)

@@ -1,0 +1,190 @@
+"""The route registry: one list of typed routes, from which the server, the OpenAPI document and the tests
+are made."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import pwd
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from pxeserver.api.problems import Problem, refused
+from pxeserver.api.rooms import LoaderShelf, Store, Worker
+from pxeserver.config import Settings
+from pxeserver.live import Hall
+
+B = TypeVar("B", bound=BaseModel)
+
+BODY_LIMIT = 4 << 20
+"""Bytes of a JSON body: room for adding 4096 nodes at once."""
+BODY_SECONDS = 30.0
+"""A JSON body has to be here after this time; aiohttp itself waits for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What the handlers may use."""
+
+    hall: Hall
+    store: Store
+    loaders: LoaderShelf
+    worker: Worker
+    settings: Settings
+    started: float
+    """Seconds since the epoch."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One request, checked: the parts of its path, its query and its body."""
+
+    request: web.Request
+    rooms: Rooms
+    by: str
+    """Who asks, e.g. "cli:alice"; kept with every edit."""
+    query: Any = None
+    body: Any = None
+
+    @property
+    def hall(self) -> Hall:
+        """The control process's hall."""
+        return self.rooms.hall
+
+    def part(self, name: str) -> str:
+        """A part of the path, e.g. the name of a node."""
+        return self.request.match_info[name]
+
+    def version(self, given: int | None) -> int | None:
+        """The version that the caller saw: the body's field, else If-Match."""
+        if given is not None:
+            return given
+        tag = self.request.headers.get("If-Match", "").strip().strip('"')
+        if not tag or tag == "*":
+            return None
+        if not tag.isascii() or not tag.isdigit():
+            raise Problem(400, "If-Match is refused", "it is not a version number", 'Send If-Match: "3"')
+        return int(tag)
+
+
+Handler = Callable[[Call], Awaitable[BaseModel | Sequence[BaseModel] | web.StreamResponse | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One operation of the API. `answer` is the schema of its body; None: no body, or a stream of `media`."""
+
+    method: str
+    path: str
+    """Under /api/v1, e.g. "/nodes/{name}"."""
+    handler: Handler
+    summary: str
+    tag: str
+    answer: type[BaseModel] | None = None
+    many: bool = False
+    """The answer is a list of `answer`."""
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    status: int = 200
+    media: str = "application/json"
+    upload: str = ""
+    """Media type of a body that the handler reads as a stream."""
+
+
+def attach(app: web.Application, routes: Sequence[Route], rooms: Rooms, prefix: str) -> None:
+    """Add the routes to an application."""
+    for route in routes:
+        app.router.add_route(route.method, prefix + route.path, _adapter(route, rooms))
+
+
+def _adapter(route: Route, rooms: Rooms) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        call = Call(request, rooms, by=caller(request))
+        if route.query is not None:
+            call.query = _query(request, route.query)
+        elif request.query:
+            raise Problem(400, "the query is refused", "this operation takes none", "Leave it away")
+        if route.body is not None:
+            call.body = await _body(request, route.body)
+        result = await route.handler(call)
+        if isinstance(result, web.StreamResponse):
+            return result
+        return _json(result, route.status)
+
+    return answer
+
+
+def _json(result: BaseModel | Sequence[BaseModel] | None, status: int) -> web.Response:
+    if result is None:
+        return web.Response(status=204)
+    if isinstance(result, BaseModel):
+        return web.Response(
+            body=result.model_dump_json().encode(),
+            status=status,
+            content_type="application/json",
+            headers={"ETag": f'"{revision(result)}"'},
+        )
+    body = b"[" + b",".join(item.model_dump_json().encode() for item in result) + b"]"
+    return web.Response(body=body, status=status, content_type="application/json")
+
+
+def revision(view: BaseModel) -> str:
+    """What changes whenever the thing does: its version where it has one, else a digest of its content."""
+    version = getattr(view, "version", None)
+    if isinstance(version, int):
+        return str(version)
+    return hashlib.sha256(view.model_dump_json().encode()).hexdigest()[:16]
+
+
+def _query(request: web.Request, schema: type[B]) -> B:
+    repeated = [key for key in request.query if len(request.query.getall(key)) > 1]
+    if repeated:
+        raise Problem(400, "the query is refused", f"{repeated[0]} is given twice", "Give it once")
+    try:
+        return schema.model_validate(dict(request.query))
+    except ValidationError as error:
+        raise refused(error, "query") from None
+
+
+async def _body(request: web.Request, schema: type[B]) -> B:
+    if request.content_type != "application/json":
+        mend = "Send Content-Type: application/json"
+        raise Problem(415, "the body is refused", f"it is {request.content_type}, not JSON", mend)
+    chunks = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.content.iter_any():
+                chunks += chunk
+                if len(chunks) > BODY_LIMIT:
+                    why = f"it is longer than {BODY_LIMIT >> 20} MiB"
+                    raise Problem(413, "the body is refused", why, "Send less at once")
+    except TimeoutError:
+        why = f"it did not come within {BODY_SECONDS:g} s"
+        raise Problem(408, "the body is refused", why, "Send it again") from None
+    try:
+        return schema.model_validate_json(bytes(chunks))
+    except ValidationError as error:
+        if any(detail["type"] == "json_invalid" for detail in error.errors()):
+            why = error.errors()[0]["msg"]
+            raise Problem(400, "the body is refused", why, "Send valid JSON") from None
+        raise refused(error, "body") from None
+
+
+def caller(request: web.Request) -> str:
+    """Who is at the other end of the unix socket, as the kernel says (SO_PEERCRED in unix(7))."""
+    sock = request.transport.get_extra_info("socket") if request.transport else None
+    if sock is None or sock.family != socket.AF_UNIX:
+        return "api"
+    size = struct.calcsize("3i")
+    _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    try:
+        return f"cli:{pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"cli:{uid if uid >= 0 else os.getuid()}"

@@ -1,0 +1,112 @@
+"""A real hall on a database of its own, a real store, and the API on a unix socket."""
+
+import socket
+from dataclasses import dataclass, field
+
+import aiohttp
+import pytest
+
+from pxeserver import api
+from pxeserver.boot.model import FileRef
+from pxeserver.config import Settings
+from pxeserver.imagestore.store import Store
+from pxeserver.live import Hall
+
+
+@dataclass
+class FakeShelf:
+    """A loaders' shelf whose bundle is one file."""
+
+    store: Store
+    loaders: list = field(default_factory=list)
+
+    def export_bundle(self, loaders, path):
+        path.write_bytes(b"bundle of %d" % len(list(loaders)))
+
+    def import_bundle(self, path):
+        if not path.read_bytes().startswith(b"bundle"):
+            raise ValueError("it is no bundle")
+        return self.loaders
+
+
+@dataclass
+class FakeWorker:
+    """A boot worker that is there."""
+
+    told: api.Seen = field(
+        default_factory=lambda: api.Seen(connected=True, interfaces=("eth0 10.77.0.2/24",))
+    )
+    released: list = field(default_factory=list)
+    away: bool = False
+
+    def seen(self):
+        return self.told
+
+    async def release_lease(self, address):
+        if self.away:
+            raise ConnectionError("it does not answer")
+        self.released.append(address)
+
+
+@dataclass
+class Api:
+    """The API under test: `get`, `post`... return (status, body)."""
+
+    hall: Hall
+    store: Store
+    shelf: FakeShelf
+    worker: FakeWorker
+    settings: Settings
+    session: aiohttp.ClientSession
+    path: str
+
+    async def call(self, method, path, body=None, **more):
+        if body is not None:
+            more["json"] = body
+        async with self.session.request(method, f"http://pxeserver/api/v1{path}", **more) as answer:
+            data = await answer.json() if answer.content_type == "application/json" else await answer.read()
+            self.headers = answer.headers
+            return answer.status, data
+
+    async def ok(self, method, path, body=None, **more):
+        status, data = await self.call(method, path, body, **more)
+        assert status < 300, data
+        return data
+
+    async def image(self, name="debian", **roles):
+        """Publish an image with small files."""
+        files = []
+        for role in roles or {"kernel": 1, "initrd": 1}:
+            file = self.store.add_bytes(f"{name} {role}".encode(), role, role)
+            files.append({"name": role, "sha256": file.sha256, "role": role})
+        return await self.ok("POST", "/images", {"name": name, "files": files})
+
+    def blob(self, data=b"x", name="file", role="file") -> FileRef:
+        return self.store.add_bytes(data, name, role)
+
+
+@pytest.fixture
+async def server(tmp_path):
+    """The API on a unix socket."""
+    flags = {
+        "server.state_dir": str(tmp_path),
+        "server.run_dir": str(tmp_path),
+        "api.max_upload_bytes": 1 << 20,
+    }
+    settings = Settings.load(None, {}, flags)
+    hall, store = Hall(tmp_path / "db.sqlite3", policy=settings.policy_model()), Store(tmp_path / "images")
+    await hall.start()
+    shelf, worker = FakeShelf(store), FakeWorker()
+    path = str(tmp_path / "api.sock")
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(path)
+    sock.listen()
+    runner = await api.serve(api.build(hall, store, shelf, settings, worker), sock)
+    session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(path))
+    try:
+        yield Api(hall, store, shelf, worker, settings, session, path)
+    finally:
+        await session.close()
+        await runner.cleanup()
+        await hall.close()
+        store.close()
