@@ -134,7 +134,7 @@ async def _control(settings: Settings, stop: asyncio.Event) -> None:
     parts = await ControlParts.build(settings)
     try:
         await parts.start()
-        notify(READY="1", STATUS="database open")
+        notify(READY="1")
         await run_all(*parts.endless(), keep_watchdog_fed(), stop=stop)
     finally:
         with contextlib.suppress(Exception):

@@ -85,6 +85,13 @@ class Acked(msgspec.Struct):
     seq: int
 
 
+class ReleaseLease(msgspec.Struct):
+    """A person frees an address: the worker, which alone writes leases, does it."""
+
+    address: str
+    by: str = ""
+
+
 class Answer(msgspec.Struct):
     """The answer to a question: a body, or why there is none."""
 
@@ -138,7 +145,7 @@ class Question(msgspec.Struct):
 class SiteBody(msgspec.Struct):
     """The links that are served, and what the probe for other boot servers found."""
 
-    site: Site
+    site: Site = Site()
     others: tuple[str, ...] = ()
     unknown: str = ""
     """What unknown machines get now; differs from the policy where another boot server was found."""

@@ -1,4 +1,6 @@
-"""The control process's end of the channel: dials the boot worker, comes again when it goes, and carries for the hall."""
+"""The control process's end of the channel: dials the boot worker, comes again when it goes, and carries
+for the hall.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +32,10 @@ class Hall(Protocol):
     def worker_gone(self, link: WorkerConnection) -> None:
         """Push nothing more to this link."""
 
-    def entry(self, seq: int, promise: Promise) -> None:
+    def ingest_entry(self, seq: int, promise: Promise) -> None:
         """Take one journal entry."""
 
-    def event(self, event: Event) -> None:
+    def ingest_event(self, event: Event) -> None:
         """Take one event."""
 
     def ignored(self, reason: str, count: int) -> None:
@@ -41,6 +43,9 @@ class Hall(Protocol):
 
     def site(self, body: wire.SiteBody) -> None:
         """Where the worker serves."""
+
+    def stats(self, counters: dict[str, int | float]) -> None:
+        """The worker's counters."""
 
     async def answer(self, kind: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Answer a question; what it raises is told to the worker as the reason why there is no answer."""
@@ -80,6 +85,10 @@ class WorkerConnection:
         """Say that the journal up to `seq` is in the database."""
         self._channel.send("acked", wire.Acked(seq))
 
+    def release_lease(self, address: str, by: str) -> None:
+        """Ask the worker to free an address."""
+        self._channel.send("release-lease", wire.ReleaseLease(address, by))
+
     def answer(self, body: wire.Answer) -> None:
         """Answer a question."""
         self._channel.send("answer", body)
@@ -96,7 +105,7 @@ class WorkerDialer:
         self._path = path
         self._hall = hall
         self._connected = connected
-        self._answering: set[asyncio.Task[None]] = set()
+        self._answering: set[asyncio.Future[None]] = set()
 
     async def run(self) -> None:
         """Dial for ever."""
@@ -155,9 +164,9 @@ class WorkerDialer:
         match frame.k:
             case "entry":
                 entry = decode(frame, wire.Entry)
-                self._hall.entry(entry.seq, entry.promise)
+                self._hall.ingest_entry(entry.seq, entry.promise)
             case "event":
-                self._hall.event(decode(frame, wire.EventBody).event)
+                self._hall.ingest_event(decode(frame, wire.EventBody).event)
             case "ignored":
                 ignored = decode(frame, wire.Ignored)
                 self._hall.ignored(ignored.reason, ignored.count)
@@ -167,13 +176,12 @@ class WorkerDialer:
                 question = decode(frame, wire.Question)
                 self._start(self._answer(question, link))
             case "stats":
-                pass
+                self._hall.stats(decode(frame, wire.Stats).counters)
             case _:
                 log.warning("unknown frame", extra={"kind": frame.k})
 
     def _start(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
-        assert isinstance(task, asyncio.Task)
         self._answering.add(task)
         task.add_done_callback(self._answering.discard)
 

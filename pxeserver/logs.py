@@ -110,11 +110,9 @@ def start(process: str, level: str, stream: TextIO | None = None) -> None:
     listener = QueueListener(lines, writer)
     root = logging.getLogger()
     root.handlers[:] = [_BoundedQueueHandler(lines)]
-    root.setLevel(level.upper())
+    # Libraries speak only when something is wrong: at debug they would drown our own lines.
+    root.setLevel(logging.WARNING)
+    logging.getLogger("pxeserver").setLevel(level.upper())
     logging.raiseExceptions = False  # a closed terminal is no reason to print traces
-    # asyncio's own debug lines and aiohttp's access log say nothing that an event does not say better.
-    logging.getLogger("asyncio").setLevel(logging.WARNING)
-    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
-    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
     listener.start()
     atexit.register(listener.stop)

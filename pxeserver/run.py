@@ -44,27 +44,29 @@ class CannotStart(Exception):  # noqa: N818 - it is told to a person as it is
 
 
 @dataclass(slots=True)
-class _Reports:
+class Reports:
     """What the children have said so far."""
 
     worker: dict[str, Any] = field(default_factory=dict)
-    control_ready: bool = False
+    control: dict[str, Any] = field(default_factory=dict)
     control_status: str = ""
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def heard(self, name: str, fields: Mapping[str, str]) -> None:
         """Take up one notification."""
-        if name == "worker" and REPORT in fields:
-            self.worker = json.loads(fields[REPORT])
+        if REPORT in fields:
+            setattr(self, name, json.loads(fields[REPORT]))
         if name == "control":
-            self.control_ready = self.control_ready or fields.get("READY") == "1"
             self.control_status = fields.get("STATUS", self.control_status)
         self.news.set()
 
     @property
     def complete(self) -> bool:
         """Whether the first lines can say everything."""
-        return self.control_ready and self.worker.get("catalog", 0) > 0 and self.worker.get("probed", False)
+        if not self.control.get("settled") or not self.worker.get("probed") or not self.worker.get("catalog"):
+            return False
+        # The loaders are in the database before they are in the worker's snapshot.
+        return bool(self.control["loaders"]) or bool(self.worker["loaders"])
 
 
 def run(settings: Settings, *, config: Path | None = None, flags: Mapping[str, Any] | None = None) -> int:
@@ -92,7 +94,7 @@ def _run(settings: Settings, config: Path | None, flags: Mapping[str, Any]) -> i
     os.environ[FLAGS] = json.dumps(dict(flags), default=str)
     if config is not None:
         os.environ[CONFIG] = str(config.absolute())
-    reports = _Reports()
+    reports = Reports()
     children = (
         Child(
             "worker", command("worker"), ("dhcp", "proxydhcp", "tftp", "http", "worker"), 1.0, reports.heard
@@ -205,7 +207,7 @@ def _clean_up(settings: Settings, bound: Mapping[str, socket.socket]) -> None:
 
 
 async def _introduce(
-    settings: Settings, choice: netif.Choice, links: tuple[netif.Link, ...], reports: _Reports
+    settings: Settings, choice: netif.Choice, links: tuple[netif.Link, ...], reports: Reports
 ) -> None:
     """Print the start-up lines once the children have said what they do, or after a while with what is
     known.
@@ -215,7 +217,7 @@ async def _introduce(
             while not reports.complete:
                 reports.news.clear()
                 await reports.news.wait()
-    for line in introduction(settings, choice, links, reports.worker, reports.control_status):
+    for line in introduction(settings, choice, links, reports):
         print(line)
     sys.stdout.flush()
 
@@ -224,10 +226,10 @@ def introduction(
     settings: Settings,
     choice: netif.Choice,
     links: tuple[netif.Link, ...],
-    report: Mapping[str, Any],
-    control_status: str,
+    reports: Reports,
 ) -> list[str]:
     """The start-up lines."""
+    report, control_status = reports.worker, reports.control_status
     site = netif.site(links, choice.names, settings.server.address)
     served = ", ".join(f"{i.name} {i.networks[0]}" for i in site.interfaces) or "no interface"
     others = [
@@ -248,7 +250,7 @@ def introduction(
             f"{report.get('unknown', settings.policy.unknown)}: {report.get('why', 'not known yet')}",
         ),
         ("now", report.get("now", "the boot worker has not started yet; look at the lines below")),
-        ("loaders", report.get("loaders", "not known yet")),
+        ("loaders", reports.control.get("loaders") or report.get("loaders") or "not known yet"),
         ("data", str(settings.server.state_dir)),
         ("API", f"{api_socket(settings)}{f' ({control_status})' if control_status else ''}"),
         ("next", "pxeserver boot watch   (in another terminal; Ctrl-C here ends the server)"),

@@ -23,6 +23,7 @@ NAMES = ("dhcp", "proxydhcp", "tftp", "http", "worker", "api")
 ENVIRONMENT = "PXESERVER__FDS"
 _FIRST_FD = 3
 _BACKLOG = 1024
+_IP_PKTINFO = 8  # from which interface a datagram came (ip(7)); Python 3.11 has no name for it
 _SO_RCVBUFFORCE = (
     33  # beyond net.core.rmem_max, for whoever may (socket(7)); the socket module has no name for it
 )
@@ -85,6 +86,7 @@ def _bind_inet(want: Want) -> socket.socket:
     try:
         if datagram:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
             _grow_buffer(sock)
             if want.share:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

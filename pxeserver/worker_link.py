@@ -17,7 +17,7 @@ from typing import Any
 
 from pxeserver import channel as wire
 from pxeserver.boot.catalog import NodeTable
-from pxeserver.boot.model import Event, Ignore, Promise, PromiseKind
+from pxeserver.boot.model import Event, Ignore, Lease, Promise, PromiseKind
 from pxeserver.channel import Channel, ChannelError, Envelope, decode, encode
 from pxeserver.servers.plane import ControlAway
 from pxeserver.storage.journal import Journal
@@ -67,6 +67,7 @@ class ControlLink:
         self._keep_catalog = False
         self._keep_nodes: tuple[NodeTable, list[Any]] | None = None
         self._keep_wake = asyncio.Event()
+        self._releasing: set[asyncio.Future[None]] = set()
         self.dropped = 0
         """Events lost because no control process took them."""
 
@@ -145,6 +146,9 @@ class ControlLink:
             await self._talk(channel)
         except (ChannelError, TimeoutError) as error:
             log.warning("channel closed", extra={"error": error or "no hello"})
+        except asyncio.CancelledError:
+            # The process ends. asyncio.streams of Python 3.11 takes a cancelled handler for a bug and logs it.
+            return
         finally:
             if self._channel is channel:
                 self._lose()
@@ -233,11 +237,26 @@ class ControlLink:
                 self._to_keep.append(Promise(PromiseKind.NODE_REMOVED, node_id=number))
             case "acked":
                 self._journal.acked(decode(frame, wire.Acked).seq)
+            case "release-lease":
+                self._release(decode(frame, wire.ReleaseLease))
             case "answer":
                 self._take_answer(decode(frame, wire.Answer))
             case _:
                 log.warning("unknown frame", extra={"kind": frame.k})
         self._keep_wake.set()
+
+    def _release(self, asked: wire.ReleaseLease) -> None:
+        entry = self._worker.leases.get(asked.address)
+        if entry is None:
+            return
+        now = self._worker.now()
+        lease = Lease(entry.address, entry.mac, entry.client_id, now, entry.hostname, "released")
+        log.info("lease released", extra={"mac": entry.mac, "address": entry.address, "by": asked.by})
+        task = asyncio.ensure_future(
+            _kept("lease", self._worker.record(Promise(PromiseKind.LEASE, lease=lease)))
+        )
+        self._releasing.add(task)
+        task.add_done_callback(self._releasing.discard)
 
     def _take_nodes(self, part: wire.Nodes) -> None:
         if part.first or self._table is None:

@@ -135,7 +135,7 @@ class SiteKeeper:
         policy = self._worker.snapshot.policy
         if self._worker.catalog().policy.unknown != policy.unknown:
             others = "; ".join(self._found.others)
-            return f"another boot server answers ({others}); `pxeserver run --unknown {policy.unknown}` overrides"
+            return f"another boot server answers ({others}); `--unknown {policy.unknown}` holds against it"
         if policy.unknown_chosen:
             return "chosen in the configuration"
         return f"the default; {self._found.note}"
@@ -159,4 +159,4 @@ class SiteKeeper:
 
 
 def _loaders(names: Sequence[str]) -> str:
-    return f"for {', '.join(names)}" if names else "none yet: machines stay silent until they are there"
+    return f"for {', '.join(names)}" if names else ""

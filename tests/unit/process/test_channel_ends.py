@@ -1,4 +1,6 @@
-"""Both ends of the channel over a real unix socket: what is promised arrives, once, whoever goes away in between."""
+"""Both ends of the channel over a real unix socket: what is promised arrives, once, whoever goes away in
+between.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,19 @@ import pytest
 
 from pxeserver import sockets, worker_link
 from pxeserver.boot.catalog import Catalog
-from pxeserver.boot.model import Event, EventKind, Ignore, Node, NodeState, Phase, Policy, Promise, PromiseKind, Reason, Site
+from pxeserver.boot.model import (
+    Event,
+    EventKind,
+    Ignore,
+    Node,
+    NodeState,
+    Phase,
+    Policy,
+    Promise,
+    PromiseKind,
+    Reason,
+    Site,
+)
 from pxeserver.channel import SiteBody
 from pxeserver.control_link import WorkerConnection, WorkerDialer
 from pxeserver.servers.plane import ControlAway
@@ -48,6 +62,7 @@ class FakeHall:
         self.sites: list[SiteBody] = []
         self.nodes: list[Node] = []
         self.states: list[NodeState] = []
+        self.counters: dict[str, int | float] = {}
         self.ack = True
         self.answer_with: dict[str, Any] | None = {"order": "wait"}
         self.news = asyncio.Event()
@@ -62,19 +77,22 @@ class FakeHall:
         self.link = None
         self.news.set()
 
-    def entry(self, seq: int, promise: Promise) -> None:
+    def ingest_entry(self, seq: int, promise: Promise) -> None:
         self.entries.append(seq)
         if self.ack and self.link:
             self.link.ack(seq)
         self.news.set()
 
-    def event(self, event: Event) -> None:
+    def ingest_event(self, event: Event) -> None:
         self.events.append(event)
         self.news.set()
 
     def ignored(self, reason: str, count: int) -> None:
         self.counts[reason] = self.counts.get(reason, 0) + count
         self.news.set()
+
+    def stats(self, counters: dict[str, int | float]) -> None:
+        self.counters = counters
 
     def site(self, body: SiteBody) -> None:
         self.sites.append(body)
@@ -168,7 +186,9 @@ async def test_a_flood_of_entries_loses_none(bench: Bench, monkeypatch: pytest.M
         assert hall.entries == sorted(set(hall.entries))
 
 
-async def test_events_wait_in_order_and_the_oldest_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_events_wait_in_order_and_the_oldest_go_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(worker_link, "EVENTS_KEPT", 5)
     async with bench_in(tmp_path) as bench:
         for number in range(8):
@@ -188,7 +208,11 @@ async def test_silences_are_counted(bench: Bench) -> None:
 
 async def test_questions_are_answered(bench: Bench) -> None:
     async with bench.control(FakeHall()):
-        assert await bench.worker.ask("orders", {"mac": "m"}) == {"order": "wait", "kind": "orders", "mac": "m"}
+        assert await bench.worker.ask("orders", {"mac": "m"}) == {
+            "order": "wait",
+            "kind": "orders",
+            "mac": "m",
+        }
         with pytest.raises(ControlAway, match="no such order"):
             await bench.worker.ask("fails", {})
 
@@ -198,7 +222,9 @@ async def test_nobody_there_is_control_away_at_once(bench: Bench) -> None:
         await bench.worker.ask("orders", {})
 
 
-async def test_a_control_process_that_does_not_answer_is_away(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_control_process_that_does_not_answer_is_away(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(worker_link, "ANSWER_SECONDS", 0.05)
     hall = FakeHall()
     hall.answer_with = None
@@ -262,7 +288,9 @@ async def test_own_ports_and_dry_run_hold_over_an_old_snapshot(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("chosen", "unknown"), [(False, "observe"), (True, "menu")])
-async def test_a_default_policy_gives_way_to_another_server(tmp_path: Path, chosen: bool, unknown: str) -> None:
+async def test_a_default_policy_gives_way_to_another_server(
+    tmp_path: Path, chosen: bool, unknown: str
+) -> None:
     journal = Journal.open(tmp_path / "journal")
     worker = BootWorker(journal, NoFiles(), Policy())
     worker.take_catalog(Catalog(version=3, policy=Policy(unknown_chosen=chosen)))

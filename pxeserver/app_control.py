@@ -1,0 +1,110 @@
+"""The parts of the control process, and how they fit together."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import socket
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Self
+
+from aiohttp import web
+
+from pxeserver import sockets
+from pxeserver.api import application
+from pxeserver.config import Settings
+from pxeserver.control import KnownWorker
+from pxeserver.control_link import WorkerDialer
+from pxeserver.imagestore.store import Store
+from pxeserver.live import Hall, Refused
+from pxeserver.loaderbundle import LoaderShelf
+from pxeserver.loaders import LoadersUnavailable
+from pxeserver.notify import REPORT, notify
+
+log = logging.getLogger(__name__)
+
+_LOADERS_AGAIN = 60.0
+"""Seconds until loaders that could not be had are tried again: the network may have been slower than we
+were.
+"""
+BY = "server"
+"""Who edits what the server itself puts into the database."""
+
+
+@dataclass(slots=True)
+class ControlParts:
+    """Everything of the control process."""
+
+    settings: Settings
+    hall: Hall
+    worker: KnownWorker
+    store: Store
+    shelf: LoaderShelf
+    dialer: WorkerDialer
+    listening: socket.socket
+    runner: web.AppRunner | None = None
+
+    @classmethod
+    async def build(cls, settings: Settings) -> Self:
+        """Make the parts; OSError where the API's socket was not handed down."""
+        bound = sockets.inherited(os.environ)
+        if "api" not in bound:
+            raise OSError("started without its socket: use `pxeserver run` or systemd")
+        state = settings.server.state_dir
+        store = Store(state / "images")
+        hall = Hall(state / "db.sqlite3", policy=settings.policy_model(), backups=state / "backups")
+        loaders = settings.loaders
+        shelf = LoaderShelf(store, settings.loaders_dir, fetch=loaders.fetch, mirror=loaders.mirror)
+        worker = KnownWorker(hall)
+        dialer = WorkerDialer(settings.server.run_dir / "worker.sock", worker)
+        return cls(settings, hall, worker, store, shelf, dialer, bound["api"])
+
+    async def start(self) -> None:
+        """Open the database, then answer."""
+        await self.hall.start()
+        app = application.build(self.hall, self.store, self.shelf, self.settings, self.worker)
+        self.runner = await application.serve(app, self.listening)
+
+    def endless(self) -> list[Awaitable[None]]:
+        """What runs until the end."""
+        return [self.dialer.run(), self._have_loaders(), self._tell_status()]
+
+    async def _have_loaders(self) -> None:
+        """Put the loaders into the store and the database, and try again for as long as there are none."""
+        self._report("being fetched or read; machines that need one stay silent until then")
+        while True:
+            try:
+                loaders = await asyncio.to_thread(self.shelf.ensure, log.info)
+                async with self.hall.edit(BY) as edit:
+                    for loader in loaders:
+                        await edit.put_loader(loader)
+                self._report("")
+                await asyncio.Event().wait()
+            except (LoadersUnavailable, OSError, ValueError, Refused) as error:
+                log.warning("no loaders yet", extra={"error": error})
+                self._report(f"none: {error}")
+            await asyncio.sleep(_LOADERS_AGAIN)
+
+    def _report(self, loaders: str) -> None:
+        """Tell the start-up lines what keeps the loaders away; an empty text: nothing does."""
+        notify(**{REPORT: json.dumps({"loaders": loaders, "settled": not loaders.startswith("being")})})
+
+    async def _tell_status(self) -> None:
+        told = ""
+        while True:
+            trouble = self.hall.trouble
+            status = f"database {trouble.reason}: {trouble.text}" if trouble else "database open"
+            if status != told:
+                notify(STATUS=status)
+                told = status
+            await asyncio.sleep(1)
+
+    async def stop(self) -> None:
+        """Answer no more, write what waits, close."""
+        if self.runner is not None:
+            await self.runner.cleanup()
+        await self.hall.close()
+        self.store.close()
