@@ -57,10 +57,9 @@ class Database:
                 if revision != schema.head():
                     async with writer.begin() as connection:
                         await connection.run_sync(schema.upgrade)
-                else:
-                    # A held connection can still copy a file out that is deleted while we run.
-                    async with writer.connect() as connection:
-                        await connection.get_raw_connection()
+                # A connection that is held can still copy the file out when it is deleted while we run.
+                async with reader.connect() as connection:
+                    await connection.get_raw_connection()
                 return cls(path, writer, reader)
             except BaseException:
                 await writer.dispose()

@@ -155,7 +155,7 @@ class PowerCutDisk:
         pending_names: list[tuple[object, ...]] = []
         for operation in self.operations[:at]:
             match operation:
-                case ("create", str(name), int(number)):
+                case ("create", str(), int(number)):
                     files[number] = _File()
                     pending_names.append(operation)
                 case ("write", int(number), bytes(data)):

@@ -1,6 +1,7 @@
 """The power goes at every moment that matters: no promise that was acknowledged is lost.
 
-The model (conftest.PowerCutDisk) drops what was not synced. That it can find a loss is shown by taking fsync out.
+The model (conftest.PowerCutDisk) drops what was not synced. That it can find a loss is shown by taking
+fsync out.
 """
 
 from __future__ import annotations
