@@ -1,0 +1,157 @@
+"""Files, ports, addresses and ICMP on real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+
+import pytest
+
+from pxeserver.boot.model import EventKind, FileRef
+from pxeserver.protocols.tftp.transfers import Limits
+from pxeserver.servers.tftp_requests import TftpOptions
+
+OCTETS = random.Random(3).randbytes(200_000)
+
+
+def ack(number: int) -> bytes:
+    return b"\0\4" + number.to_bytes(2, "big")
+
+
+def rrq(name: str, **options: int) -> bytes:
+    words = [name, "octet", *(str(w) for pair in options.items() for w in pair)]
+    return b"\0\1" + b"".join(w.encode() + b"\0" for w in words)
+
+
+async def until(condition) -> None:
+    """Let the loop turn until the condition holds; the scenario's timeout bounds it."""
+    while not condition():
+        await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"blksize": 1468}, {"blksize": 1468, "windowsize": 4}, {"blksize": 1024, "windowsize": 64},
+     {"blksize": 65464, "windowsize": 4}, {"blksize": 8, "windowsize": 16}],
+)  # fmt: skip
+@pytest.mark.parametrize("port_range", [None, (41000, 41020)])
+def test_files_arrive(run, options, port_range):
+    async def scenario(server, plane, peer):
+        for name in ("empty", "one", "octets"):
+            assert await peer().read(name, **options) == plane.files[name]
+        await until(lambda: server.counters["sent"] == 3)
+        sent = [e for e in plane.events if e.kind is EventKind.FILE_SENT][-1]
+        assert sent.attempt == "attempt0"
+        assert sent.mac == "52:54:00:00:00:01"
+        assert sent.detail["bytes"] == len(OCTETS)
+        assert sent.detail["blksize"] == options.get("blksize", 512)
+        assert sent.detail["windowsize"] == options.get("windowsize", 1)
+
+    run(scenario, TftpOptions(port_range=port_range))
+
+
+def test_a_port_range_gives_each_transfer_its_own_port(run):
+    async def scenario(server, plane, peer):
+        first, second, third = peer(), peer(), peer()
+        await first.ask(rrq("octets", blksize=512))
+        await second.ask(rrq("octets", blksize=512))
+        assert {first.server[1], second.server[1]} == {41100, 41101}
+        assert (await third.ask(rrq("octets", blksize=512)))[:4] == b"\0\5\0\0"
+        stranger = peer()
+        stranger.server = first.server
+        assert (await stranger.ask(ack(0)))[:4] == b"\0\5\0\5"
+        assert (await first.ask(ack(0)))[:4] == b"\0\3\0\1"
+        first.tell(b"\0\5\0\0enough\0")
+        await until(lambda: server.active == 1)
+        assert (await peer().ask(rrq("octets", blksize=512)))[1] == 6
+
+    run(scenario, TftpOptions(port_range=(41100, 41101)))
+
+
+def test_an_answer_leaves_from_the_address_that_was_asked(run):
+    async def scenario(server, plane, peer):
+        client = peer(server="127.0.0.77")
+        assert (await client.ask(rrq("octets", blksize=512)))[1] == 6
+        assert client.server[0] == "127.0.0.77"
+
+    run(scenario)
+
+
+def test_a_closed_port_ends_the_transfer_at_once(run):
+    async def scenario(server, plane, peer):
+        gone, other = peer(), peer()
+        await gone.ask(rrq("octets", blksize=1468))
+        await gone.ask(ack(0))
+        await other.ask(rrq("octets", blksize=1468))
+        await other.ask(ack(0))
+        gone.socket.close()
+        # The server's next resend meets the closed port; far sooner than it would give up.
+        async with asyncio.timeout(3):
+            await until(lambda: server.counters["unreachable"] == 1)
+        failed = next(e for e in plane.events if e.kind is EventKind.FILE_FAILED)
+        assert failed.detail["reason"] == "unreachable"
+        # ICMP errors are about one client and not about the socket.
+        for block in range(1, 20):
+            other.tell(ack(block))
+            while (answer := await other.hear())[2:4] != (block + 1).to_bytes(2, "big"):
+                assert int.from_bytes(answer[2:4], "big") <= block  # resent meanwhile
+        assert await peer().read("octets", blksize=1468, windowsize=4) == OCTETS
+
+    run(scenario)
+
+
+def test_many_closed_ports_do_not_disturb_the_others(run):
+    async def scenario(server, plane, peer):
+        for _ in range(40):
+            gone = peer()
+            await gone.ask(rrq("octets", blksize=1468, windowsize=16))
+            gone.tell(ack(0))
+            gone.socket.close()
+            assert await peer().read("one") == b"1"
+        await until(lambda: server.active == 0)
+        assert server.counters["unreachable"] == 40
+
+    run(scenario, TftpOptions(limits=Limits(half_open_per_source=100)))
+
+
+def test_fifty_clients_at_once(run):
+    async def scenario(server, plane, peer):
+        contents = await asyncio.gather(
+            *(peer().read("octets", blksize=1468, windowsize=4) for _ in range(50))
+        )
+        assert all(c == OCTETS for c in contents)
+
+    run(scenario, TftpOptions(limits=Limits(half_open_per_source=100)))
+
+
+def test_a_file_that_is_replaced_is_sent_as_it_was_opened(run, tmp_path):
+    """By rename, as everything is published here: the transfer keeps the inode."""
+    path = tmp_path / "f"
+    path.write_bytes(OCTETS)
+
+    class Opened:
+        def __init__(self, file: FileRef) -> None:
+            self.fd = os.open(path, os.O_RDONLY)
+            self.size = os.fstat(self.fd).st_size
+
+        def close(self) -> None:
+            os.close(self.fd)
+
+    async def scenario(server, plane, peer):
+        server._requests._mappings._open = Opened
+        client = peer()
+        await client.ask(rrq("octets", blksize=1468))
+        answer = await client.ask(ack(0))
+        new = tmp_path / "new"
+        new.write_bytes(b"x" * 10)
+        new.rename(path)
+        content = answer[4:]
+        for block in range(1, len(OCTETS) // 1468 + 1):
+            content += (await client.ask(ack(block)))[4:]
+        client.tell(ack(len(OCTETS) // 1468 + 1))
+        assert content == OCTETS
+        await until(lambda: server.active == 0)
+        assert await peer().read("octets", blksize=1468) == b"x" * 10
+
+    run(scenario)
