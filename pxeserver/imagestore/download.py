@@ -76,7 +76,7 @@ def download(
             socket.gaierror,
         ) as exc:
             failures = 1 if draft.size > before else failures + 1
-            before = draft.size
+            before = max(before, draft.size)
             if failures >= limits.attempts or time.monotonic() >= deadline:
                 raise ImportFailed(f"{url}: the download broke off after {draft.size} bytes: {exc}") from exc
             time.sleep(min(limits.pause_seconds * 2 ** (failures - 1), max(0.0, deadline - time.monotonic())))

@@ -178,7 +178,8 @@ async def test_a_body_that_drips_is_given_up(listening) -> None:
 
 async def test_a_client_that_asks_before_it_sends_is_told_to_go_on(listener) -> None:
     raw = await listener.connect()
-    head = f"POST {listener.url('report')} HTTP/1.1\r\nHost: b\r\nContent-Length: 19\r\nExpect: 100-continue\r\n\r\n"
+    head = f"POST {listener.url('report')} HTTP/1.1\r\nHost: b\r\nContent-Length: 19\r\n"
+    head += "Expect: 100-continue\r\n\r\n"
     await raw.send(head.encode())
     assert await raw.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
     await raw.send(b'{"event": "booted"}')

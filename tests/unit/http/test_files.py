@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 
@@ -252,3 +253,24 @@ async def test_another_machine_with_the_same_file(listener) -> None:
     await listener.get(f"/a/{other.id}/f/debian/initrd.img")
     await listener.quiet()
     assert {e.attempt for e in listener.plane.events} == {listener.attempt.id, other.id}
+
+
+async def test_no_name_of_the_corpus_brings_anything_but_what_is_published(
+    listener, tmp_path: Path, traversal_names: list[bytes]
+) -> None:
+    """Thrown at the socket as they are: a file outside is never sent, and nobody is told why."""
+    (tmp_path / "canary").write_bytes(b"canary: this must never get out")
+    published = {INITRD, LOADER, b"ok\n", b"no such file\n"}
+    prefixes = (
+        b"/",
+        b"/a/%s/" % listener.attempt.id.encode(),
+        b"/a/%s/f/debian/" % listener.attempt.id.encode(),
+    )
+    for name in traversal_names:
+        for prefix in prefixes:
+            raw = await listener.connect()
+            await raw.send(b"GET " + prefix + name[:8000] + b" HTTP/1.0\r\n\r\n")
+            answer = await raw.closed()
+            body = answer.partition(b"\r\n\r\n")[2]
+            assert b" 400 " in answer[:20] or body in published, name
+            assert b"canary: " not in answer, name

@@ -1,4 +1,4 @@
-"""Scripts by attempt: the first one, the decided one, what is learnt on the way, and what is durable before."""
+"""Scripts by attempt: the first one, the decided one, what is learnt, and what is durable before."""
 
 from __future__ import annotations
 

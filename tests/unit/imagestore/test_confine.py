@@ -1,4 +1,4 @@
-"""No name leaves its directory: a corpus of names through every door, and a racing thread that swaps links."""
+"""No name leaves its directory: a corpus of names through every door, and a thread that swaps links."""
 
 from __future__ import annotations
 
@@ -49,129 +49,11 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Root]:
     opened.close()
 
 
-def corpus(tmp_path: Path) -> list[bytes]:
-    """Names that lead, or seem to lead, out of a directory."""
-    ups = [
-        b"..",
-        b"...",
-        b"....",
-        b"%2e%2e",
-        b"%2E.",
-        b".%2e",
-        b"%252e%252e",
-        b"..%00",
-        b"..;",
-        b"\xc0\xae\xc0\xae",
-        b"..%c0%af",
-    ]
-    seps = [b"/", b"\\", b"%2f", b"%5c", b"//", b"/./", b"%252f", b"\xc0\xaf"]
-    names = [
-        up + sep + rest
-        for up, sep in itertools.product(ups, seps)
-        for rest in (b"canary", up + sep + b"canary")
-    ]
-    canary = os.fsencode(tmp_path / "canary")
-    names += [
-        canary,
-        b"/" + canary,
-        b"file://" + canary,
-        b"C:" + canary,
-        b"\\\\?\\" + canary,
-        b"~/canary",
-        b"~root/canary",
-    ]
-    names += [
-        b"link",
-        b"relative",
-        b"out/canary",
-        b"up/canary",
-        b"up/import/../canary",
-        b"sub/../../canary",
-        b"inner",
-    ]
-    names += [
-        b"sub/deep/../../../canary",
-        b"./../canary",
-        b".//..//canary",
-        b"good.img/../../canary",
-        b"loop",
-        b"out/srv/canary",
-    ]
-    names += [
-        b"proc/cwd/canary",
-        b"proc/root/etc/passwd",
-        b"/proc/self/root" + canary,
-        b"/proc/self/fd/0",
-        b"/dev/zero",
-    ]
-    names += [
-        b"fifo",
-        b"node",
-        b"socket",
-        b"sub",
-        b"sub/",
-        b".",
-        b"..",
-        b"",
-        b"/",
-        b"//",
-        b"...",
-        b"/..",
-        b"/../",
-        b"../",
-    ]
-    names += [
-        b"good.img\0",
-        b"good.img\0.jpg",
-        b"\0",
-        b"..\0/canary",
-        b"canary\n",
-        b"\x1b[31mcanary",
-        b"good.img\r\n",
-    ]
-    names += [
-        b"A" * 300,
-        b"A/" * 4000 + b"canary",
-        b"../" * 400 + b"canary",
-        b"/" * 70_000 + b"canary",
-        b"B" * 65_536,
-    ]
-    names += [
-        b"\xff\xfe",
-        b"\xed\xa0\x80",
-        b"\xe2\x80\xae",
-        b"..\xe2\x81\x84canary",
-        b"\xef\xbc\x8e\xef\xbc\x8e/canary",
-    ]
-    names += [
-        b"good.img/",
-        b"good.img/.",
-        b"good.img.gz",
-        b"good.img~",
-        b".good.img.swp",
-        b"GOOD.IMG",
-        b"good.img::$DATA",
-    ]
-    names += [
-        b"/etc/passwd",
-        b"etc/passwd",
-        b"|id",
-        b"`id`",
-        b"$(cat canary)",
-        b"canary;id",
-        b"*",
-        b"?",
-        b"[c]anary",
-        b"{canary}",
-    ]
-    return names
-
-
 REACHABLE = {b"good", b"deep"}
 
 
-def test_the_corpus_is_large(tmp_path: Path) -> None:
-    assert len(set(corpus(tmp_path))) >= 200
+def test_the_corpus_is_large(traversal_names: list[bytes]) -> None:
+    assert len(set(traversal_names)) >= 200
 
 
 def read(root: Root, name: bytes | str) -> bytes:
@@ -184,8 +66,8 @@ def read(root: Root, name: bytes | str) -> bytes:
         return file.read(100)
 
 
-def test_import_names_stay_inside(root: Root, tmp_path: Path) -> None:
-    for name in corpus(tmp_path):
+def test_import_names_stay_inside(root: Root, traversal_names: list[bytes]) -> None:
+    for name in traversal_names:
         assert read(root, name) in REACHABLE | {b""}, name
         with suppress(UnicodeDecodeError):
             assert read(root, name.decode()) in REACHABLE | {b""}, name
@@ -223,13 +105,13 @@ def test_a_sandbox_without_openat2_gets_the_other_way(
     root.close()
 
 
-def test_tftp_and_http_names_reach_published_files_only(tmp_path: Path) -> None:
-    """Names of the network are looked up in the catalog; none of the corpus is there, whatever it decodes to."""
+def test_tftp_and_http_names_reach_published_files_only(traversal_names: list[bytes]) -> None:
+    """Names of the network are looked up in the catalog; none of the corpus is there."""
     loader = FileRef("snponly.efi", "a" * 64, 10, "loader")
     kernel = FileRef("vmlinuz", "b" * 64, 10, "kernel")
     catalog = Catalog(images={"debian": Image("debian", (kernel,))}, loaders={7: Loader(7, loader)})
     published = {loader, kernel}
-    for name in corpus(tmp_path):
+    for name in traversal_names:
         text = name.decode("latin-1")
         for prefix in ("", "/", "a/abcdefgh22/", "a/abcdefgh22/f/debian/", "a/abcdefgh22/f/", "b/", "a/"):
             tftp = decide_file(prefix + text, None, "http://10.0.0.1", catalog)
@@ -255,15 +137,15 @@ def test_two_thousand_swaps_find_nothing_outside(root: Root, tmp_path: Path) -> 
     done = [0]
 
     def swapper() -> None:
-        os.symlink(tmp_path, inside / "evil-dir")
-        os.symlink(tmp_path / "canary", inside / "evil")
+        (inside / "evil-dir").symlink_to(tmp_path)
+        (inside / "evil").symlink_to(tmp_path / "canary")
         (inside / "fair").write_bytes(b"good")
         (inside / "spot").write_bytes(b"good")
         while not stop.is_set():
             for a, b in (("swap", "evil-dir"), ("spot", "evil")):
-                os.rename(inside / a, inside / "aside")
-                os.rename(inside / b, inside / a)
-                os.rename(inside / "aside", inside / b)
+                (inside / a).rename(inside / "aside")
+                (inside / b).rename(inside / a)
+                (inside / "aside").rename(inside / b)
             done[0] = next(swaps)
 
     thread = threading.Thread(target=swapper)
