@@ -22,7 +22,7 @@ class Consoles:
     def __call__(self, text: str) -> None:
         """Show one line."""
         self._last = text
-        line = f"[{time.monotonic():8.1f}] {text}\r\n".encode()
+        line = f"[{time.monotonic():8.1f}] {text}\n".encode()
         for path in self._paths:
             try:
                 with path.open("wb", buffering=0) as out:
