@@ -1,8 +1,8 @@
 """Menus on the screens of machines: Jinja2 templates arrange them, nothing else.
 
-A template prints lines of a small language (bootmenus/README.md), never commands of a boot loader. What machines tell of
-themselves is made printable before a template sees it, and each text is encoded once more where the script is written
-(boot/render_ipxe.py).
+A template prints lines of a small language (bootmenus/README.md), never commands of a boot loader. What
+machines tell of themselves is made printable before a template sees it, and each text is encoded once more
+where the script is written (boot/render_ipxe.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""Client system architectures (DHCP option 93, RFC 4578 section 2.1; the numbers are IANA's "Processor Architecture Types").
+"""Client system architectures (DHCP option 93, RFC 4578 section 2.1; the numbers are IANA's "Processor
+Architecture Types").
 
-One machine announces itself under several numbers: x64 UEFI as 7 (PXE), as 9 (older firmware: RFC 4578 and its errata
-exchange 7 and 9) and as 16 (HTTP boot). `family` maps them to the one that a boot loader is listed under.
+One machine announces itself under several numbers: x64 UEFI as 7 (PXE), as 9 (older firmware: RFC 4578 and
+its errata exchange 7 and 9) and as 16 (HTTP boot). `family` maps them to the one that a boot loader is
+listed under.
 """
 
 from __future__ import annotations
@@ -61,7 +63,9 @@ _REMOVABLE_PATH = {
 
 
 def family(arch: int) -> int:
-    """The number that stands for all ways this architecture announces itself; the number itself where it has no others."""
+    """The number that stands for all ways this architecture announces itself; the number itself where it
+    has no others.
+    """
     return _FAMILY.get(arch, arch)  # type: ignore[call-overload,no-any-return]
 
 
@@ -73,17 +77,23 @@ def arch_name(arch: int | None) -> str:
 
 
 def is_uefi(arch: int | None) -> bool:
-    """Whether the firmware is UEFI. Unknown architectures count as BIOS: its local boot methods fail softly."""
+    """Whether the firmware is UEFI. Unknown architectures count as BIOS: its local boot methods fail
+    softly.
+    """
     return arch is not None and family(arch) in _REMOVABLE_PATH
 
 
 def default_efi_file(arch: int | None) -> str:
-    """The file of the default boot path on a disk (UEFI specification section 3.5.1.1); x64 where the architecture is unknown."""
+    """The file of the default boot path on a disk (UEFI specification section 3.5.1.1); x64 where the
+    architecture is unknown.
+    """
     return _REMOVABLE_PATH.get(family(arch if arch is not None else 7), "BOOTX64.EFI")  # type: ignore[call-overload,no-any-return]
 
 
 def arch_of_platform(platform: str, buildarch: str) -> int | None:
-    """The architecture from iPXE's ${platform} ("pcbios", "efi") and ${buildarch} ("i386", "x86_64", "arm64", ...)."""
+    """The architecture from iPXE's ${platform} ("pcbios", "efi") and ${buildarch} ("i386", "x86_64",
+    "arm64", ...).
+    """
     if platform == "pcbios":
         return Arch.BIOS
     if platform != "efi":

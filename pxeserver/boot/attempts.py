@@ -1,8 +1,8 @@
 """Attempts: one boot of one machine, from its first DISCOVER on. The table of those that are under way.
 
-An attempt joins the requests of one boot: DHCP, TFTP and HTTP requests carry its id in their path, or are found by the
-address the machine was given. The table is bounded; losing an attempt costs a line in the timeline, never a boot, since
-every decision can be made anew from the node's state.
+An attempt joins the requests of one boot: DHCP, TFTP and HTTP requests carry its id in their path, or are
+found by the address the machine was given. The table is bounded; losing an attempt costs a line in the
+timeline, never a boot, since every decision can be made anew from the node's state.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ MAX_ATTEMPTS = 20_000
 """About 1 kB each: 20 MB at most; more machines than boot at once behind one server."""
 
 SILENCE_SECONDS = 90.0
-"""edk2 asks for an address for 60 s and iPXE for 16 s before they give up: a firmware DISCOVER after this is a new boot."""
+"""edk2 asks for an address for 60 s and iPXE for 16 s before they give up: a firmware DISCOVER after this
+is a new boot.
+"""
 
 IPXE_SECONDS = 900.0
 """A loader over a slow link may take minutes; after 15 of them an iPXE that asks has been started anew."""
@@ -87,8 +89,9 @@ class Attempts:
     def begin(self, machine: Machine, now: float, firmware: bool) -> Attempt:
         """The attempt that a DISCOVER of this machine belongs to: its open one, or a new one.
 
-        `firmware` is true for the PXE or HTTP client of the firmware, false for iPXE. A firmware that asks after its
-        attempt has got past DHCP has been started again, and so has an iPXE that asks after it was given its script.
+        `firmware` is true for the PXE or HTTP client of the firmware, false for iPXE. A firmware that asks
+        after its attempt has got past DHCP has been started again, and so has an iPXE that asks after it
+        was given its script.
         """
         attempt = self.by_mac(machine.mac)
         if attempt is None or not _continues(attempt, now, firmware):
@@ -121,7 +124,9 @@ class Attempts:
         self._by_address[address] = attempt.id
 
     def learn(self, attempt_id: str, machine: Machine) -> Attempt | None:
-        """Add what a later request told of the machine; what is already known stays where the new request is silent."""
+        """Add what a later request told of the machine; what is already known stays where the new request
+        is silent.
+        """
         attempt = self._by_id.get(attempt_id)
         if attempt is not None:
             attempt.machine = merged(attempt.machine, machine)
@@ -133,7 +138,8 @@ class Attempts:
         attempt.last = now
 
     def adopt(self, attempt_id: str, machine: Machine, now: float) -> Attempt | None:
-        """Take up an attempt again whose id a machine brought along and this process does not know: it was restarted.
+        """Take up an attempt again whose id a machine brought along and this process does not know: it was
+        restarted.
 
         None where the text is no attempt id.
         """
@@ -145,7 +151,9 @@ class Attempts:
         return self._add(Attempt(attempt_id, machine.mac, machine, started=now, last=now, stage=Stage.SCRIPT))
 
     def restore(self, nodes: NodeTable, now: float) -> int:
-        """After a start: take up the attempts of running installs, so that their reports find them. Returns how many."""
+        """After a start: take up the attempts of running installs, so that their reports find them. Returns
+        how many.
+        """
         count = 0
         for state in nodes.states():
             node = nodes.get(state.node_id)

@@ -1,8 +1,9 @@
-"""What the boot plane decides from: an immutable snapshot of the configuration, and the table of nodes beside it.
+"""What the boot plane decides from: an immutable snapshot of the configuration, and the table of nodes
+beside it.
 
-The snapshot is replaced whole when a person edits profiles, groups, images or settings. Nodes and their states are many
-and change one at a time, so they live in a table that takes deltas: one event of one node costs the same with ten nodes
-and with a million.
+The snapshot is replaced whole when a person edits profiles, groups, images or settings. Nodes and their
+states are many and change one at a time, so they live in a table that takes deltas: one event of one node
+costs the same with ten nodes and with a million.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""Kernel command lines: parsed into words strictly, so that nothing in one can end its line or start another statement.
+"""Kernel command lines: parsed into words strictly, so that nothing in one can end its line or start
+another statement.
 
-The kernel splits at blanks and honours double quotes (lib/cmdline.c: next_arg); iPXE splits at blanks and knows no
-quotes, and reads `||`, `&&`, `;` and a leading `#` as its own. A word that would mean something to iPXE is refused.
+The kernel splits at blanks and honours double quotes (lib/cmdline.c: next_arg); iPXE splits at blanks and
+knows no quotes, and reads `||`, `&&`, `;` and a leading `#` as its own. A word that would mean something to
+iPXE is refused.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ class BadCommandLine(ValueError):  # noqa: N818 - the text says what is wrong
 def parse_words(text: str) -> tuple[str, ...]:
     """The words of a kernel command line.
 
-    Raises BadCommandLine for control and non-ASCII characters, an open double quote, quoted blanks (iPXE would split
-    them), iPXE's own words, and more than MAX_LENGTH characters.
+    Raises BadCommandLine for control and non-ASCII characters, an open double quote, quoted blanks (iPXE
+    would split them), iPXE's own words, and more than MAX_LENGTH characters.
     """
     if len(text) > MAX_LENGTH:
         raise BadCommandLine(f"is longer than the {MAX_LENGTH} characters the kernel takes")

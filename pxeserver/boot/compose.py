@@ -41,7 +41,9 @@ def attempt_url(base: str, attempt: str) -> str:
 
 
 def hello(base: str, attempt: str) -> Script:
-    """The first script: it gets an address where the loader has none yet, then comes back with the machine's facts."""
+    """The first script: it gets an address where the loader has none yet, then comes back with the
+    machine's facts.
+    """
     url = f"{attempt_url(base, attempt)}/boot.ipxe"
     return Script((ConfigureNetwork(), Identify(url)), attempt, AfterFailure.REBOOT)
 
@@ -130,7 +132,9 @@ LOCAL_CHOICE = "local"
 
 
 def menu(machine: Machine, found: Plan, own: str, catalog: Catalog) -> Menu:
-    """The local disk first, then every profile of the menus that is complete, fits the machine and installs nothing."""
+    """The local disk first, then every profile of the menus that is complete, fits the machine and installs
+    nothing.
+    """
     entries = [Entry(LOCAL_CHOICE, "Start the local disk", None, "l")]
     for profile in sorted(catalog.profiles.values(), key=lambda p: (p.title or p.name).casefold()):
         if may_choose(profile, machine, catalog):
@@ -161,7 +165,9 @@ def menu(machine: Machine, found: Plan, own: str, catalog: Catalog) -> Menu:
 
 
 def may_choose(profile: Profile, machine: Machine, catalog: Catalog) -> bool:
-    """Whether a person at the machine may start this profile: never one that writes disks, that takes an order."""
+    """Whether a person at the machine may start this profile: never one that writes disks, that takes an
+    order.
+    """
     if not profile.in_menu or installs(profile) or profile.kind in (ProfileKind.MENU, ProfileKind.LOCAL):
         return False
     return not missing(profile, catalog) and not misfit(profile, machine, catalog)

@@ -1,7 +1,7 @@
 """What the boot servers ask: an offer for a request, a file for a path, a script for a machine.
 
-Pure functions of their arguments. `plan` (boot/plan.py) is the one place that decides; these turn its answer into what
-DHCP, TFTP and HTTP send.
+Pure functions of their arguments. `plan` (boot/plan.py) is the one place that decides; these turn its
+answer into what DHCP, TFTP and HTTP send.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from pxeserver.boot.script import Menu, Script
 from pxeserver.boot.values import Values
 
 __all__ = [
-    "Action", "FileChoice", "Offer", "Plan", "Role", "ScriptChoice", "base_url", "boot_script", "chosen_script",
+    "Action", "FileChoice", "Offer", "Plan", "Role", "ScriptChoice", "base_url", "boot_script",
+    "chosen_script",
     "file", "hello_script", "loader_for", "offer", "plan",
 ]  # fmt: skip
 
@@ -51,8 +52,9 @@ def offer(
 ) -> Offer | Ignore:
     """The answer to a DHCP request of this machine, or why there is none.
 
-    Held nodes and those whose local disk boots are answered too: their script says so on the screen, and a firmware
-    without an answer would wait for minutes. `attempt` is the id that becomes part of every name and URL.
+    Held nodes and those whose local disk boots are answered too: their script says so on the screen, and a
+    firmware without an answer would wait for minutes. `attempt` is the id that becomes part of every name
+    and URL.
     """
     who = identify(machine, nodes)
     found = plan(machine, who, catalog, nodes, attempt)
@@ -136,7 +138,9 @@ Arrange = Callable[[Menu], Menu]
 
 
 def hello_script(base: str, attempt: str) -> str:
-    """The script that comes back with the machine's facts; it changes nothing, and any request may have it."""
+    """The script that comes back with the machine's facts; it changes nothing, and any request may have
+    it.
+    """
     return render(compose.hello(base, attempt))
 
 
@@ -159,7 +163,9 @@ def boot_script(
 def chosen_script(
     machine: Machine, attempt: str, base: str, catalog: Catalog, nodes: NodeTable, *, choice: str
 ) -> ScriptChoice | Ignore:
-    """What a menu's entry boots, decided anew: a menu on a screen does not outlive a hold or a changed profile."""
+    """What a menu's entry boots, decided anew: a menu on a screen does not outlive a hold or a changed
+    profile.
+    """
     found = plan(machine, None, catalog, nodes, attempt)
     if found.action is not Action.MENU:
         return boot_script(machine, attempt, base, catalog, nodes)
@@ -182,7 +188,9 @@ def _written(
     *,
     arrange: Arrange | None = None,
 ) -> ScriptChoice:
-    """The plan's script as text. What cannot be written is explained on the screen, and then changes no state."""
+    """The plan's script as text. What cannot be written is explained on the screen, and then changes no
+    state.
+    """
     try:
         script = compose.script(machine, found, base, attempt, catalog)
         text = render(arranged(script, arrange))
@@ -238,8 +246,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 def file(path: str, attempt: Attempt | None, base: str, catalog: Catalog) -> FileChoice | Ignore:
     """The file behind a path of the boot plane, for TFTP and HTTP alike. The file system is never asked.
 
-    `attempt` is the one found by the client's address; an id in the path goes before it. Doubled and leading slashes are
-    what some loaders send and mean nothing; anything else unusual is no path of ours.
+    `attempt` is the one found by the client's address; an id in the path goes before it. Doubled and
+    leading slashes are what some loaders send and mean nothing; anything else unusual is no path of ours.
     """
     steps = [step for step in path.split("/") if step]
     if ".." in steps or "\\" in path or "\0" in path:

@@ -1,7 +1,7 @@
 """Why a boot stopped half-way, in words: what was seen, what it usually means, what to do next.
 
-Pure: the events of a machine's attempts and the time go in. How long each stage may be silent is in Windows; the defaults
-are for real firmware and leave room for slow, emulated machines.
+Pure: the events of a machine's attempts and the time go in. How long each stage may be silent is in
+Windows; the defaults are for real firmware and leave room for slow, emulated machines.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ class Windows:
     during_loader: float = 60.0
     """edk2 repeats a TFTP request for 51 s before it gives up."""
     after_loader: float = 90.0
-    """The loader starts, finds its card and asks for an address: 2 s on hardware, 30 s emulated; 16 s more without a router."""
+    """The loader starts, finds its card and asks for an address: 2 s on hardware, 30 s emulated; 16 s more
+    without a router.
+    """
     after_script: float = 60.0
     """iPXE fetches the kernel at once; its three tries with pauses take 53 s."""
     during_file: float = 60.0
@@ -62,7 +64,8 @@ _PASSING = frozenset({EventKind.CLOSED, EventKind.BOOT_ONCE_USED})
 
 
 def diagnose(events: Iterable[Event], now: float, windows: Windows = DEFAULT_WINDOWS) -> Diagnosis | None:
-    """What is wrong with the newest attempt among these events of one machine; None while nothing is, or not yet.
+    """What is wrong with the newest attempt among these events of one machine; None while nothing is, or
+    not yet.
 
     Events of earlier attempts of the same machine may be among them: they make a loop visible.
     """
@@ -85,7 +88,9 @@ def _by_attempt(events: Iterable[Event]) -> list[list[Event]]:
 
 
 def _loop(attempts: Sequence[Sequence[Event]], windows: Windows) -> Diagnosis | None:
-    """The last attempts all reached their script, none of their systems reported, and the machine came back quickly."""
+    """The last attempts all reached their script, none of their systems reported, and the machine came back
+    quickly.
+    """
     silent = 0
     later: float | None = None
     for attempt in reversed(attempts):

@@ -1,9 +1,9 @@
 """Which node a machine is.
 
-The order of evidence is: a valid SMBIOS UUID, then a valid serial number, then the MAC addresses. Firmware of many vendors
-ships placeholders for the first two; those count as not told. A MAC address alone never joins two machines: a dock or a
-USB adapter carries its address from one machine to the next, so a node that has a UUID is not recognised by a MAC that
-comes with another valid UUID.
+The order of evidence is: a valid SMBIOS UUID, then a valid serial number, then the MAC addresses. Firmware
+of many vendors ships placeholders for the first two; those count as not told. A MAC address alone never
+joins two machines: a dock or a USB adapter carries its address from one machine to the next, so a node that
+has a UUID is not recognised by a MAC that comes with another valid UUID.
 """
 
 from __future__ import annotations
@@ -109,7 +109,9 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """The evidence points at several nodes, or speaks against itself. The machine is held and a person is told."""
+    """The evidence points at several nodes, or speaks against itself. The machine is held and a person is
+    told.
+    """
 
     nodes: tuple[Node, ...]
     why: str
@@ -119,7 +121,9 @@ Identity = Known | Unknown | Conflict
 
 
 def valid_uuid(text: str | None) -> str | None:
-    """The UUID in lower case, or None where it is missing, malformed or one of the placeholders vendors ship."""
+    """The UUID in lower case, or None where it is missing, malformed or one of the placeholders vendors
+    ship.
+    """
     uuid = (text or "").strip().lower()
     if not _UUID.fullmatch(uuid) or uuid in _BAD_UUIDS:
         return None
@@ -138,7 +142,9 @@ def valid_serial(text: str | None) -> str | None:
 
 
 def valid_mac(text: str | None) -> str | None:
-    """The MAC address in lower case with colons, or None where it is missing, malformed, zero or a group address."""
+    """The MAC address in lower case with colons, or None where it is missing, malformed, zero or a group
+    address.
+    """
     mac = (text or "").strip().lower().replace("-", ":")
     if not _MAC.fullmatch(mac) or mac == "00:00:00:00:00:00" or int(mac[:2], 16) & 1:
         return None
@@ -148,8 +154,8 @@ def valid_mac(text: str | None) -> str | None:
 def approve_code(machine: Machine) -> str:
     """Six characters of Crockford's base32 that name an unknown machine to a person.
 
-    Made from the best evidence there is, so that it stays the same over its boots and network cards. It is a name, not
-    a secret: approving still takes the rights of an administrator.
+    Made from the best evidence there is, so that it stays the same over its boots and network cards. It is
+    a name, not a secret: approving still takes the rights of an administrator.
     """
     evidence = valid_uuid(machine.uuid) or valid_serial(machine.serial) or machine.mac
     number = int.from_bytes(hashlib.sha256(evidence.encode("utf-8", "replace")).digest()[:8], "big")
@@ -157,7 +163,9 @@ def approve_code(machine: Machine) -> str:
 
 
 def normal_code(text: str) -> str:
-    """A code as a person typed it, as `approve_code` writes it (Crockford: O is 0, I and L are 1, case and hyphens are free)."""
+    """A code as a person typed it, as `approve_code` writes it (Crockford: O is 0, I and L are 1, case and
+    hyphens are free).
+    """
     bare = text.strip().upper().replace("-", "").replace(" ", "")
     return bare.translate(str.maketrans("OIL", "011"))
 
@@ -198,7 +206,9 @@ def _check_serial(node: Node, serial: str | None, by_serial: tuple[Node, ...]) -
 
 
 def _by_mac(machine: Machine, uuid: str | None, serial: str | None, nodes: NodeTable) -> Identity:
-    """The last evidence: nodes that own one of the machine's MACs and do not contradict its UUID or serial number."""
+    """The last evidence: nodes that own one of the machine's MACs and do not contradict its UUID or serial
+    number.
+    """
     found: dict[int, Node] = {}
     for mac in (machine.mac, *machine.macs):
         for node in nodes.with_mac(mac):

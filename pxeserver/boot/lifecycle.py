@@ -1,7 +1,8 @@
 """The life of a node's install order, as a table.
 
-A node's Phase says what happened; an install order whose number is above the state's makes the node ARMED. The diagram in
-docs/booting.md is drawn from TRANSITIONS. `advance` is the only way from one NodeState to the next.
+A node's Phase says what happened; an install order whose number is above the state's makes the node ARMED.
+The diagram in docs/booting.md is drawn from TRANSITIONS. `advance` is the only way from one NodeState to
+the next.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ class Trigger(Enum):
     """What moves a node."""
 
     ORDERED = "ordered"
-    """A person ordered an install: Node.order grew. The control process does it; no event of a machine can."""
+    """A person ordered an install: Node.order grew. The control process does it; no event of a machine
+    can.
+    """
     HANDED_OUT = "handed-out"
     """The script of an installer was given to the machine; from here on it may write."""
     STARTED = "install-started"
@@ -69,7 +72,8 @@ CUT_OFF = "install was cut off: the machine started again before the installer r
 def life(state: NodeState, node: Node, attempt: str = "") -> Life:
     """Where the node is, as seen by `attempt`.
 
-    The attempt that runs an install sees INSTALLING even when a newer order waits: its own end is still its own.
+    The attempt that runs an install sees INSTALLING even when a newer order waits: its own end is still its
+    own.
     """
     if state.phase is Phase.INSTALLING and attempt and attempt == state.attempt:
         return Life.INSTALLING
@@ -86,7 +90,8 @@ def trigger_of(event: Event) -> Trigger | None:
 
 
 def advance(state: NodeState, node: Node, event: Event) -> NodeState | None:
-    """The state after an event, or None where the event moves nothing: an unknown move is counted, never obeyed.
+    """The state after an event, or None where the event moves nothing: an unknown move is counted, never
+    obeyed.
 
     Only the attempt that runs an install can end it; only another attempt can find it cut off.
     """
@@ -118,7 +123,9 @@ def advance(state: NodeState, node: Node, event: Event) -> NodeState | None:
 
 
 def _once_used(state: NodeState, node: Node, event: Event) -> NodeState | None:
-    """The boot-once order of this number is used; None where the node has no such order, or it was used before."""
+    """The boot-once order of this number is used; None where the node has no such order, or it was used
+    before.
+    """
     number = event.detail.get("boot_once")
     if node.boot_once is None or number != node.boot_once.number or node.boot_once.number <= state.boot_once:
         return None
@@ -135,7 +142,9 @@ def pending_once(state: NodeState, node: Node, attempt: str = "") -> BootOnce | 
 
 
 def _rearmed(state: NodeState) -> NodeState:
-    """The state before its order was handed out: nothing was started, and a boot-once order of that attempt is unused too."""
+    """The state before its order was handed out: nothing was started, and a boot-once order of that attempt
+    is unused too.
+    """
     if state.once_attempt == state.attempt:
         state = replace(state, boot_once=max(0, state.boot_once - 1), once_attempt="")
     return replace(state, phase=Phase.IDLE, order=max(0, state.order - 1))

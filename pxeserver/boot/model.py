@@ -1,9 +1,9 @@
 """The values every room speaks: machines, what may be booted on them, and what happened to them.
 
-All of them are frozen and made of plain types (str, int, float, tuple, dict), so that they travel unchanged through the
-channel between the control process and the boot worker, the journal and the API. Addresses and networks are their usual
-text ("10.0.0.1", "10.0.0.0/24"); MAC addresses are lower case with colons; UUIDs are lower case with hyphens; times are
-seconds since the epoch.
+All of them are frozen and made of plain types (str, int, float, tuple, dict), so that they travel unchanged
+through the channel between the control process and the boot worker, the journal and the API. Addresses and
+networks are their usual text ("10.0.0.1", "10.0.0.0/24"); MAC addresses are lower case with colons; UUIDs
+are lower case with hyphens; times are seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-# ---------------------------------------------------------------------------------------------- why nothing was sent
+# --------------------------------------------------------------------------------------- why nothing was sent
 
 
 class Reason(Enum):
@@ -71,7 +71,9 @@ class ClientKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What is known of the machine behind one request. Every text in it came from the network: hostile, bounded, display-safe."""
+    """What is known of the machine behind one request. Every text in it came from the network: hostile,
+    bounded, display-safe.
+    """
 
     mac: str
     uuid: str | None = None
@@ -90,7 +92,7 @@ class Machine:
     """iPXE's ${platform}: "pcbios" or "efi"; empty when not told."""
 
 
-# ---------------------------------------------------------------------------------------------- what may be booted
+# ----------------------------------------------------------------------------------------- what may be booted
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,9 @@ class ProfileKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What to boot, by name. `install` profiles run once for each install order of a node, then the local disk boots."""
+    """What to boot, by name. `install` profiles run once for each install order of a node, then the local
+    disk boots.
+    """
 
     name: str
     kind: ProfileKind
@@ -181,7 +185,9 @@ class SelectorKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Values for all machines that a selector matches: arch "7", vendor "QEMU", mac-prefix "52:54:00", subnet "10.0.0.0/24", label "rack=r1"."""
+    """Values for all machines that a selector matches: arch "7", vendor "QEMU", mac-prefix "52:54:00",
+    subnet "10.0.0.0/24", label "rack=r1".
+    """
 
     name: str
     selector: SelectorKind
@@ -192,7 +198,9 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class BootOnce:
-    """Boot this profile at the next boot only. `number` grows with each such order, so that one order is used once."""
+    """Boot this profile at the next boot only. `number` grows with each such order, so that one order is
+    used once.
+    """
 
     number: int
     profile: str
@@ -200,7 +208,9 @@ class BootOnce:
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """A person's leave to overwrite one disk of one node, as it was seen: serial and signatures must still be the same."""
+    """A person's leave to overwrite one disk of one node, as it was seen: serial and signatures must still
+    be the same.
+    """
 
     order: int
     disk_serial: str
@@ -221,7 +231,9 @@ class Node:
     """Overrides; the key "profile" assigns a profile."""
     labels: Mapping[str, str] = field(default_factory=dict)
     order: int = 0
-    """Number of the newest install order; an install profile runs only while this is above NodeState.order."""
+    """Number of the newest install order; an install profile runs only while this is above
+    NodeState.order.
+    """
     boot_once: BootOnce | None = None
     hold: str = ""
     """Why an operator holds the node; empty when not held."""
@@ -233,7 +245,7 @@ class Node:
     version: int = 1
 
 
-# ---------------------------------------------------------------------------------------------- the life of a node
+# ----------------------------------------------------------------------------------------- the life of a node
 
 
 class Phase(Enum):
@@ -249,7 +261,9 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """What the boot plane knows has happened to a node. Written by the boot worker alone, through its journal."""
+    """What the boot plane knows has happened to a node. Written by the boot worker alone, through its
+    journal.
+    """
 
     node_id: int
     phase: Phase = Phase.IDLE
@@ -278,7 +292,7 @@ class Lease:
     """bound, released, declined."""
 
 
-# ---------------------------------------------------------------------------------------------- where we serve
+# --------------------------------------------------------------------------------------------- where we serve
 
 
 class DhcpMode(Enum):
@@ -306,12 +320,16 @@ class Subnet:
     """Classless static routes (RFC 3442): (destination network, router)."""
     lease_seconds: int = 3600
     server: str | None = None
-    """The address machines of this network reach us at; needed for relayed networks, else our own address on the link."""
+    """The address machines of this network reach us at; needed for relayed networks, else our own address
+    on the link.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """A network interface the boot plane serves. `networks` are its own addresses with prefix, e.g. "10.77.0.2/24"."""
+    """A network interface the boot plane serves. `networks` are its own addresses with prefix, e.g.
+    "10.77.0.2/24".
+    """
 
     index: int
     name: str
@@ -338,7 +356,9 @@ class Policy:
     unknown: str = "menu"
     """For unknown machines: menu, discover, observe, ignore, or "profile:NAME"."""
     unknown_chosen: bool = False
-    """Somebody chose `unknown`; as a mere default it gives way to "observe" where another boot server answers."""
+    """Somebody chose `unknown`; as a mere default it gives way to "observe" where another boot server
+    answers.
+    """
     dry_run: bool = False
     menu_timeout: int = 30
     """Seconds until the menu for unknown machines falls through to the local disk."""
@@ -386,7 +406,9 @@ class EventKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One step of one attempt. `detail` holds what the step is about, e.g. file, bytes, total, seconds, reason, address."""
+    """One step of one attempt. `detail` holds what the step is about, e.g. file, bytes, total, seconds,
+    reason, address.
+    """
 
     at: float
     kind: EventKind

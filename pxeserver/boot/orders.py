@@ -1,8 +1,8 @@
 """The wipe guard: which disk an install may write, or why none.
 
-An empty disk of a node with an install order needs no further word. A disk with anything on it (a partition table, a file
-system, a RAID or LVM member, or content nobody could name) needs the consent of a person that names this order, the
-disk's serial number and exactly what was seen on it.
+An empty disk of a node with an install order needs no further word. A disk with anything on it (a partition
+table, a file system, a RAID or LVM member, or content nobody could name) needs the consent of a person that
+names this order, the disk's serial number and exactly what was seen on it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ MAX_DISKS = 512
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """One disk as the discovery system saw it. `signatures` is empty only for a disk that was read and found empty."""
+    """One disk as the discovery system saw it. `signatures` is empty only for a disk that was read and
+    found empty.
+    """
 
     path: str
     serial: str
@@ -51,7 +53,9 @@ class Refused:
 
 
 def disks_of(inventory_disks: Iterable[Mapping[str, Any]]) -> tuple[Disk, ...]:
-    """The disks of an inventory. What a machine did not tell counts against writing: no size is 0, no signatures unknown."""
+    """The disks of an inventory. What a machine did not tell counts against writing: no size is 0, no
+    signatures unknown.
+    """
     disks = []
     for number, told in enumerate(inventory_disks):
         if number >= MAX_DISKS:
@@ -89,8 +93,8 @@ def disk_order(
 ) -> WriteDisk | Refused:
     """The disk that this node's install order may write now, or why not.
 
-    `rule` is the value install_disk: smallest-empty, serial:TEXT or path:/dev/NAME. `need_bytes` is the size of what is
-    written. `attempt` is the boot that asks: the one that already writes may ask again.
+    `rule` is the value install_disk: smallest-empty, serial:TEXT or path:/dev/NAME. `need_bytes` is the
+    size of what is written. `attempt` is the boot that asks: the one that already writes may ask again.
     """
     if profile.kind is not ProfileKind.DISK:
         return Refused(f"profile {profile.name} writes no disk")

@@ -73,7 +73,8 @@ def discovery_profile(catalog: Catalog) -> Profile | None:
 def local_disk(machine: Machine, values: Values) -> LocalDisk:
     """How this machine's local disk is started. "auto" lets the firmware's own boot order go on.
 
-    BIOS goes on after a loader that ends; UEFI goes on only after one that failed, and opens its setup after a success.
+    BIOS goes on after a loader that ends; UEFI goes on only after one that failed, and opens its setup
+    after a success.
     """
     uefi = machine.platform == "efi" or (machine.platform == "" and is_uefi(machine.arch))
     file = default_efi_file(machine.arch)
@@ -88,8 +89,8 @@ def plan(
 ) -> Plan:
     """What the machine gets now.
 
-    `who` is what `identify` found, a node, or None to find out here. `attempt` is the boot it is decided for; without one
-    it is a boot that would begin now.
+    `who` is what `identify` found, a node, or None to find out here. `attempt` is the boot it is decided
+    for; without one it is a boot that would begin now.
     """
     if who is None:
         who = identify(machine, nodes)
@@ -185,7 +186,9 @@ def _held(base: Plan, why: str) -> Plan:
 def _stopped(
     base: Plan, machine: Machine, catalog: Catalog, *, state: NodeState, once: BootOnce | None
 ) -> Plan:
-    """An install failed or was cut off: held, but a boot-once order for a system that installs nothing is obeyed."""
+    """An install failed or was cut off: held, but a boot-once order for a system that installs nothing is
+    obeyed.
+    """
     profile, cut_off = base.profile, state.phase is Phase.INSTALLING
     why = CUT_OFF if cut_off or state.reason == CUT_OFF else f"install failed: {state.reason}"
     held = _held(base, why)
@@ -211,7 +214,7 @@ def _install(
         return _use(replace(base, why=f"profile {profile.name} {done}: the local disk"), once, state)
     foreign = profile.kind is not ProfileKind.DISK
     if foreign and not any(consent.order == node.order for consent in node.consents):
-        why = f"profile {profile.name} is an installer that this server cannot keep from any disk: it needs a consent"
+        why = f"profile {profile.name} is an installer that no guard keeps from any disk: it needs a consent"
         return _refused(base, why)
     ready = _of_profile(
         replace(base, why=f"install order {node.order}: {base.why}"), machine, profile, catalog

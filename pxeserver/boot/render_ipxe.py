@@ -1,12 +1,12 @@
 """Scripts for iPXE (Debian 12's of 2019 and newer).
 
-iPXE splits a line at blanks, then reads the words `||`, `&&`, `;` and a leading `#` as its own, and replaces ${...} in each
-word; it knows no quoting (core/exec.c: system, split_command, expand_tokens). A line that ends with a backslash goes on
-in the next one (image/script.c). So each place a text can stand in has one encoder here, and no text is put anywhere
-without it.
+iPXE splits a line at blanks, then reads the words `||`, `&&`, `;` and a leading `#` as its own, and
+replaces ${...} in each word; it knows no quoting (core/exec.c: system, split_command, expand_tokens). A
+line that ends with a backslash goes on in the next one (image/script.c). So each place a text can stand in
+has one encoder here, and no text is put anywhere without it.
 
-Every download has a time-out without progress and is tried three times: iPXE of 2019 waits for ever on a connection that
-has gone silent, and gives up at once on one that is refused.
+Every download has a time-out without progress and is tried three times: iPXE of 2019 waits for ever on a
+connection that has gone silent, and gives up at once on one that is refused.
 """
 
 from __future__ import annotations
@@ -38,11 +38,15 @@ from pxeserver.boot.script import (
 )
 
 TRIES = ((8000, 2), (8000, 5), (30000, 0))
-"""(milliseconds without progress, seconds of pause after it failed). A 503 with Retry-After 3 fits into the first."""
+"""(milliseconds without progress, seconds of pause after it failed). A 503 with Retry-After 3 fits into the
+first.
+"""
 
 REPORT_MS = 5000
 FAILURE_SECONDS = 30
-"""How long a failure stays on the screen. It is also what keeps a machine that fails at once from a tight loop."""
+"""How long a failure stays on the screen. It is also what keeps a machine that fails at once from a tight
+loop.
+"""
 
 LINE_WIDTH = 76
 """Columns of a text line: iPXE's menus start in column 1 of 80 and show 78."""
@@ -56,9 +60,11 @@ _FACTS = (
     ("vendor", "${manufacturer:uristring}"),
     ("product", "${product:uristring}"),
 )
-"""What iPXE fills in. The card it boots from comes first. :uristring is for texts of the firmware only: of a MAC or a
-UUID it would send the raw bytes. iPXE of 2019 leaves an & in such a text as it is, so the texts come last: the first
-field of a name counts, and none of them can stand in for a UUID, a MAC or an architecture."""
+"""What iPXE fills in. The card it boots from comes first. :uristring is for texts of the firmware only: of
+a MAC or a UUID it would send the raw bytes. iPXE of 2019 leaves an & in such a text as it is, so the
+texts come last: the first field of a name counts, and none of them can stand in for a UUID, a MAC or an
+architecture.
+"""
 
 _SHOWABLE = re.compile(r"[^A-Za-z0-9 .,:_/()+=@%*!'\"<>\[\]~?-]")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -66,7 +72,9 @@ _URL_SAFE = "/:@!*(),;=+-._~%?&[]"
 
 
 class Unencodable(ValueError):  # noqa: N818 - the text says what is wrong
-    """A configured text cannot stand in an iPXE script; the message says why. Texts of the network never raise it."""
+    """A configured text cannot stand in an iPXE script; the message says why. Texts of the network never
+    raise it.
+    """
 
 
 def encode_text(text: str, width: int = LINE_WIDTH) -> str:
@@ -90,20 +98,25 @@ def encode_url(url: str) -> str:
         raise Unencodable(f"{text[:80]!r} is not an http, https or tftp URL with a host")
     encoded = quote(text, safe=_URL_SAFE)
     if encoded != text:
-        # Quoting only touches characters that are no part of a written URL: blanks, quotes, ${}, |, #, control characters.
+        # Quoting only touches characters that are no part of a written URL: blanks, quotes, ${}, |, #,
+        # control characters.
         raise Unencodable(f"{text[:80]!r} has characters that a URL writes as %XX")
     return encoded
 
 
 def encode_name(name: str) -> str:
-    """A file's name as one word. Raises Unencodable where it is not letters, digits, dot, hyphen and underscore."""
+    """A file's name as one word. Raises Unencodable where it is not letters, digits, dot, hyphen and
+    underscore.
+    """
     if not _NAME.fullmatch(_plain(name)):
         raise Unencodable(f"{name[:80]!r} is not a file name that boot scripts can hold")
     return name
 
 
 def encode_kernel_words(words: Iterable[str]) -> str:
-    """A kernel command line. Raises BadCommandLine (a ValueError) for a word that cannot be passed on unchanged."""
+    """A kernel command line. Raises BadCommandLine (a ValueError) for a word that cannot be passed on
+    unchanged.
+    """
     checked = [_plain(word) for word in words]
     for word in checked:
         check_word(word)
@@ -118,7 +131,9 @@ def _plain(text: str) -> str:
 
 
 def render(script: Script) -> str:
-    """The whole script as iPXE reads it. Raises Unencodable or BadCommandLine for configured texts that do not fit."""
+    """The whole script as iPXE reads it. Raises Unencodable or BadCommandLine for configured texts that do
+    not fit.
+    """
     lines = ["#!ipxe"]
     if script.attempt:
         lines.append(f"# attempt {encode_name(script.attempt)}")
@@ -165,8 +180,8 @@ def _wait(seconds: int, text: str) -> str:
 def _tries(command: str, target: str, done: str, give_up: str) -> list[str]:
     """Lines that run a download command up to three times, with pauses, then go to the label `give_up`.
 
-    A success goes to the label `done`, which the last line sets; "" where a success never comes back (chain --replace).
-    The jumps are needed: after `a || b && c` iPXE runs c even when a succeeded.
+    A success goes to the label `done`, which the last line sets; "" where a success never comes back (chain
+    --replace). The jumps are needed: after `a || b && c` iPXE runs c even when a succeeded.
     """
     lines = []
     for milliseconds, pause in TRIES:
@@ -179,7 +194,9 @@ def _tries(command: str, target: str, done: str, give_up: str) -> list[str]:
 
 
 def _identify(step: Identify, number: int, script: Script) -> list[str]:
-    """The chain to the next script with the machine's facts; iPXE encodes the texts among them itself (:uristring)."""
+    """The chain to the next script with the machine's facts; iPXE encodes the texts among them itself
+    (:uristring).
+    """
     url = encode_url(step.url)
     query = "&".join(f"{name}={setting}" for name, setting in _FACTS)
     return [
@@ -189,7 +206,9 @@ def _identify(step: Identify, number: int, script: Script) -> list[str]:
 
 
 def _network(number: int, script: Script) -> list[str]:
-    """Ask for an address three times, unless there is one; each time iPXE itself repeats its DISCOVER for 16 s."""
+    """Ask for an address three times, unless there is one; each time iPXE itself repeats its DISCOVER for
+    16 s.
+    """
     lines = [f"isset ${{netX/ip}} && goto d{number} ||"]
     for pause in (2, 5):
         lines += [f"dhcp && goto d{number} ||", f"sleep {pause}"]
@@ -226,7 +245,9 @@ def _boot(step: BootKernel | BootEfi, number: int, script: Script) -> list[str]:
 
 
 def _failure(number: int, what: str, script: Script, *, report: bool = True) -> list[str]:
-    """What happens when a step has failed for good: say it, tell the server, wait, then reboot or start the local disk."""
+    """What happens when a step has failed for good: say it, tell the server, wait, then reboot or start the
+    local disk.
+    """
     lines = [f":f{number}", f"echo pxeserver: {encode_text(what, 60)}: ${{errno}}"]
     if report and script.report_url:
         fetch = f"imgfetch --timeout {REPORT_MS} --name report {encode_url(script.report_url)}"
@@ -239,7 +260,9 @@ def _failure(number: int, what: str, script: Script, *, report: bool = True) -> 
 
 
 def local_disk(step: LocalDisk) -> list[str]:
-    """The commands that leave iPXE for the local disk. Where a method is not there, the firmware's own order goes on."""
+    """The commands that leave iPXE for the local disk. Where a method is not there, the firmware's own
+    order goes on.
+    """
     match step.method:
         case LocalMethod.EXIT:
             return ["exit 0"]

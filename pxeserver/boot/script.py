@@ -1,7 +1,7 @@
 """Boot scripts as values: a firmware-neutral list of typed steps.
 
-A renderer (render_ipxe.py) turns each step into the commands of one boot loader. Texts in a step may come from the
-network; they are data to the renderer's encoders and can never become a step of their own.
+A renderer (render_ipxe.py) turns each step into the commands of one boot loader. Texts in a step may come
+from the network; they are data to the renderer's encoders and can never become a step of their own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from pxeserver.boot.cmdline import parse_words
 
 
 class AfterFailure(Enum):
-    """What a machine does when a download has failed after all tries, once it has said so on the screen and waited."""
+    """What a machine does when a download has failed after all tries, once it has said so on the screen and
+    waited.
+    """
 
     REBOOT = "reboot"
     LOCAL = "local"
@@ -25,7 +27,9 @@ class LocalMethod(Enum):
     EXIT = "exit"
     """End the loader as done: BIOS goes on to its next boot device."""
     EXIT1 = "exit1"
-    """End the loader as failed: UEFI goes on to its next boot option, where a success would end in its setup menu."""
+    """End the loader as failed: UEFI goes on to its next boot option, where a success would end in its
+    setup menu.
+    """
     SANBOOT = "sanboot"
     """BIOS: read the boot sector of the first disk."""
     EFI = "efi"
@@ -62,7 +66,9 @@ class ConfigureNetwork:
 
 @dataclass(frozen=True, slots=True)
 class Identify:
-    """Load the next script from `url`, with the machine's facts (UUID, serial number, MAC, ...) as its query."""
+    """Load the next script from `url`, with the machine's facts (UUID, serial number, MAC, ...) as its
+    query.
+    """
 
     url: str
 
@@ -133,8 +139,8 @@ class Heading:
 class Menu:
     """A menu. The first local entry is its default and runs after `seconds` (0: it waits for a key).
 
-    `layout` names the template that arranges it and `facts` are what that template may show; `rows` is what is shown,
-    and while it is empty the entries stand alone.
+    `layout` names the template that arranges it and `facts` are what that template may show; `rows` is what
+    is shown, and while it is empty the entries stand alone.
     """
 
     title: str

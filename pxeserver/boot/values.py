@@ -1,7 +1,8 @@
 """The values a machine boots with, and where each comes from.
 
-Precedence, weakest first: built-in default, site policy, profile, groups (architecture, vendor, MAC prefix, subnet,
-label; by name within one kind), node, boot-once. The "profile" value is settled first, without the profile layer.
+Precedence, weakest first: built-in default, site policy, profile, groups (architecture, vendor, MAC prefix,
+subnet, label; by name within one kind), node, boot-once. The "profile" value is settled first, without the
+profile layer.
 """
 
 from __future__ import annotations
@@ -136,7 +137,9 @@ class Values:
         return self._layer(key).values[key]
 
     def origin(self, key: str) -> str:
-        """Where it comes from: "default", "site policy", "profile NAME", "group NAME", "node NAME", "boot-once 3"."""
+        """Where it comes from: "default", "site policy", "profile NAME", "group NAME", "node NAME",
+        "boot-once 3".
+        """
         return self._layer(key).origin
 
     def seconds(self, key: str, default: int) -> int:
@@ -169,7 +172,9 @@ def sort_groups(groups: Iterable[Group]) -> tuple[Group, ...]:
 
 
 def resolve(machine: Machine, node: Node | None, catalog: Catalog, once: BootOnce | None = None) -> Values:
-    """The values of this machine. `node` is None for an unknown one; `once` is the boot-once order in force, if any."""
+    """The values of this machine. `node` is None for an unknown one; `once` is the boot-once order in
+    force, if any.
+    """
     groups = sort_groups(group for group in catalog.groups if matches(group, machine, node))
     upper = [Layer(f"group {group.name}", group.values) for group in groups]
     if node is not None:
@@ -186,7 +191,9 @@ def resolve(machine: Machine, node: Node | None, catalog: Catalog, once: BootOnc
 
 
 def matches(group: Group, machine: Machine, node: Node | None) -> bool:
-    """Whether the group's selector holds for this machine. What a request does not tell is taken from the node's record."""
+    """Whether the group's selector holds for this machine. What a request does not tell is taken from the
+    node's record.
+    """
     hardware = node.hardware if node is not None else {}
     match group.selector:
         case SelectorKind.ARCH:
@@ -205,7 +212,9 @@ def matches(group: Group, machine: Machine, node: Node | None) -> bool:
 
 
 def _arch_matches(wanted: str, arch: int | None, recorded: str) -> bool:
-    """The selector may be a number or a name ("7", "x64"); all numbers of one architecture are the same machine."""
+    """The selector may be a number or a name ("7", "x64"); all numbers of one architecture are the same
+    machine.
+    """
     if arch is None:
         if not recorded.isdigit():
             return bool(recorded) and wanted == recorded

@@ -51,7 +51,9 @@ def read_ipxe(text: str) -> list[Command]:
 
 
 def shape(text: str) -> list[tuple[str, str, str, tuple[str, ...], tuple[str, ...]]]:
-    """What a script does, without the texts in it: label, command, how it ends, its options, the settings it expands."""
+    """What a script does, without the texts in it: label, command, how it ends, its options, the settings
+    it expands.
+    """
     result = []
     for command in read_ipxe(text):
         name = command.words[0] if command.words else ""

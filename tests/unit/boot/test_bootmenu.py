@@ -90,7 +90,9 @@ def test_a_node_shows_its_name_and_no_code(commands: Callable[[str], list[Any]])
 
 
 def test_entries(commands: Callable[[str], list[Any]]) -> None:
-    """The local disk first, then by title; nothing that installs, is hidden, incomplete or for another machine."""
+    """The local disk first, then by title; nothing that installs, is hidden, incomplete or for another
+    machine.
+    """
     rows = items(menu_text(), commands)
     assert rows[rows.index("Start the local disk") :] == [
         "Start the local disk", "A live system", "discovery", "Live", "shell",

@@ -47,7 +47,8 @@ def test_placeholder_uuids_do_not_count(text: str | None) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        None, "", "  ", "0", "None", "N/A", "To be filled by O.E.M.", "TO BE FILLED BY O.E.M.", "Default string",
+        None, "", "  ", "0", "None", "N/A", "To be filled by O.E.M.", "TO BE FILLED BY O.E.M.",
+        "Default string",
         "System Serial Number", "Not Specified", "00000000", "XXXXXXX", "0123456789", "...",
     ],
 )  # fmt: skip

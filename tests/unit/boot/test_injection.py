@@ -1,7 +1,8 @@
 """Nothing a network sent can add a statement to a script: 64 payloads through each of 10 inputs.
 
-Each payload goes in as bytes of the protocol it comes by, through the codec that reads it, into every script that could
-show it. The script's shape, read by an independent reader, has to be the shape it has with a harmless text.
+Each payload goes in as bytes of the protocol it comes by, through the codec that reads it, into every
+script that could show it. The script's shape, read by an independent reader, has to be the shape it has
+with a harmless text.
 """
 
 from __future__ import annotations
@@ -38,13 +39,20 @@ from pxeserver.protocols.dhcp.pxe import PxeRequest, classify
 from pxeserver.servers.http_facts import fields_of, machine_of
 
 PAYLOADS = [
-    "a\nreboot", "a\rreboot", "a\r\nreboot", "a\n\nshell\n", "\nimgfree\n", "a\x0breboot", "a\x0creboot", "a\x85reboot",
-    "a\u2028reboot", "a\u2029reboot", "a\0reboot", "\0\nreboot", "a || reboot", "a && reboot", "a ; reboot", "|| reboot",
-    "&& shell", "; poweroff", "a||reboot", "a&&reboot", "a;reboot", "a |reboot", "a \\", "a\\\nreboot", "\\", "a # b",
-    "# a", "#!ipxe\nreboot", ":f0", "\n:f0\nreboot", ":m0x0 reboot", "${net0/mac}", "${username:base64}", "$${x}", "${",
-    "}", "$", "${${x}}", "a${x", "%0areboot", "%0Areboot", "%7c%7c reboot", "&uuid=x", "?uuid=x&mac=y", "#frag", "\"", "'",
-    "`reboot`", "$(reboot)", "--timeout 1", "-n x", "--", "--key x", "<b>x</b>", "{{ 7*7 }}", "{% for x in y %}",
-    "{{ ''.__class__.__mro__ }}", "entry local x", "title x\nentry local y", "\x1b[2J\x1b[31m", "\x1b]52;c;YQ==\x07",
+    "a\nreboot", "a\rreboot", "a\r\nreboot", "a\n\nshell\n", "\nimgfree\n", "a\x0breboot",
+    "a\x0creboot", "a\x85reboot",
+    "a\u2028reboot", "a\u2029reboot", "a\0reboot", "\0\nreboot", "a || reboot", "a && reboot",
+    "a ; reboot", "|| reboot",
+    "&& shell", "; poweroff", "a||reboot", "a&&reboot", "a;reboot", "a |reboot", "a \\", "a\\\nreboot",
+    "\\", "a # b",
+    "# a", "#!ipxe\nreboot", ":f0", "\n:f0\nreboot", ":m0x0 reboot", "${net0/mac}",
+    "${username:base64}", "$${x}", "${",
+    "}", "$", "${${x}}", "a${x", "%0areboot", "%0Areboot", "%7c%7c reboot", "&uuid=x", "?uuid=x&mac=y",
+    "#frag", "\"", "'",
+    "`reboot`", "$(reboot)", "--timeout 1", "-n x", "--", "--key x", "<b>x</b>", "{{ 7*7 }}",
+    "{% for x in y %}",
+    "{{ ''.__class__.__mro__ }}", "entry local x", "title x\nentry local y", "\x1b[2J\x1b[31m",
+    "\x1b]52;c;YQ==\x07",
     "x" * 5000, "\u202eevil", "\ud800",
 ]  # fmt: skip
 assert len(PAYLOADS) == 64
@@ -76,7 +84,9 @@ MENUS = Menus()
 
 
 def scripts(machine: Machine, catalog: Catalog = CATALOG, **node: object) -> list[str]:
-    """Every script this machine could get: as unknown, as a node with each profile, held, and of the menu's entries."""
+    """Every script this machine could get: as unknown, as a node with each profile, held, and of the menu's
+    entries.
+    """
     texts = []
     tables = [NodeTable()]
     for number, profile in enumerate(("", *catalog.profiles), 2):
@@ -137,7 +147,8 @@ def dhcp_machine(option: int, payload: str) -> Machine | None:
     if not isinstance(request, PxeRequest):
         return None
     kind = ClientKind(request.kind)
-    # What no decision reads today goes in as vendor and product too: should one read it tomorrow, it is tested.
+    # What no decision reads today goes in as vendor and product too: should one read it tomorrow, it is
+    # tested.
     told = b" ".join((request.hostname, request.user_class, request.vendor_class)).decode("utf-8", "replace")
     return Machine(request.mac, request.uuid, arch=request.arch, kind=kind, vendor=told, product=told)
 
@@ -216,7 +227,9 @@ def test_user_agents_and_reports(payload: str, script_shape: Shape) -> None:
 
 
 def only_echo_once(lines: list[tuple[str, str, str, tuple[str, ...], tuple[str, ...]]]) -> list[object]:
-    """A long reason is shown on up to three lines: they are one statement, `Say`, told apart by nothing else."""
+    """A long reason is shown on up to three lines: they are one statement, `Say`, told apart by nothing
+    else.
+    """
     kept: list[object] = []
     for line in lines:
         if line[1] != "echo" or not kept or kept[-1] != line:
@@ -246,7 +259,9 @@ def test_labels_titles_and_names(payload: str, script_shape: Shape) -> None:
     "key", ["kernel_args", "console", "keyboard", "local_boot", "loader", "menu_timeout"]
 )
 def test_values_that_slipped_past_their_check(key: str, payload: str, script_shape: Shape) -> None:
-    """A person's value is checked when it is set. Should a bad one be there all the same, the script says so or is whole."""
+    """A person's value is checked when it is set. Should a bad one be there all the same, the script says
+    so or is whole.
+    """
     values = {"profile": "live", key: payload}
     nodes = NodeTable([Node(1, "n", macs=(MAC,), values=values)])
     found = boot_script(Machine(MAC, arch=7), ATTEMPT, BASE, CATALOG, nodes)

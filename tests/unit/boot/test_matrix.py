@@ -68,7 +68,8 @@ CATALOG = Catalog(profiles=PROFILES, images=IMAGES, loaders=LOADERS)
 
 LOADER_OF = {
     0: "undionly.kpxe", 6: None, 7: "snponly.efi", 9: "snponly.efi", 10: None, 11: "ipxe-arm64.efi",
-    15: None, 16: "snponly.efi", 18: None, 19: "ipxe-arm64.efi", 20: "undionly.kpxe", 12: None, 27: None, 65535: None,
+    15: None, 16: "snponly.efi", 18: None, 19: "ipxe-arm64.efi", 20: "undionly.kpxe", 12: None,
+    27: None, 65535: None,
 }  # fmt: skip
 
 
@@ -96,7 +97,8 @@ def test_a_firmware_without_architecture_gets_nothing() -> None:
     assert found.reason.value == "no-architecture"
 
 
-# ------------------------------------------------------------------------- unknown machines: policy x what it gets
+# ------------------------------------------------------------------------- unknown machines: policy x what
+# it gets
 
 POLICIES = {
     "menu": ("menu", None),
@@ -131,7 +133,8 @@ def test_unknown_machines(policy: str, kind: ClientKind) -> None:
         assert found.warnings
 
 
-# --------------------------------------------------------------------------- known machines: profile x life x policy
+# --------------------------------------------------------------------------- known machines: profile x life
+# x policy
 
 STATES: dict[str, tuple[int, NodeState]] = {
     "idle": (0, NodeState(1)),
@@ -266,7 +269,7 @@ def test_a_conflict_is_held_and_tells_a_person() -> None:
     assert_script(script.text, "hold", "", 0)
 
 
-# ------------------------------------------------------------------------------------------------------ boot-once
+# -------------------------------------------------------------------------------------------------- boot-once
 
 ONCE = {
     # profile of the order: (idle, armed, cut-off, installed, held)
@@ -302,7 +305,8 @@ def test_boot_once(profile: str, state: str) -> None:
     assert not [detail for _, detail in mine.records if "boot_once" in detail]
 
 
-# ------------------------------------------------------------------------------------------------ groups, loaders
+# ------------------------------------------------------------------------------------------------ groups,
+# loaders
 
 
 def test_dry_run_says_what_it_would_do() -> None:
