@@ -17,6 +17,7 @@ from pxeserver.config import Settings
 from pxeserver.imagestore.store import Store
 from pxeserver.protocols.tftp.transfers import Limits
 from pxeserver.servers.dhcp import DhcpServer, DhcpSockets
+from pxeserver.servers.dhcp_probe import probe_servers
 from pxeserver.servers.http import BootHttp
 from pxeserver.servers.http_limits import HttpLimits
 from pxeserver.servers.http_scripts import DecidedScripts
@@ -66,6 +67,7 @@ class WorkerParts:
         site = SiteKeeper(worker, settings, _probe(settings), lambda body: link.put("site", body))
         link = ControlLink(worker, journal, site.body, site.announce)
         worker.control = link
+        site.recall()
         await site.look()
         tftp = settings.tftp
         return cls(
@@ -130,7 +132,8 @@ class WorkerParts:
 
 
 def _probe(settings: Settings) -> Probe | None:
-    return None
+    """How to look for other boot servers; never in a dry run, which sends nothing."""
+    return probe_servers if settings.dhcp.probe and not settings.policy.dry_run else None
 
 
 async def _open_journal(settings: Settings) -> Journal:

@@ -36,7 +36,7 @@ START_SECONDS = 60.0
 """How long a child may take until READY: a migration of a large database, the replay of a long journal."""
 STOP_SECONDS = 1.5
 """From SIGTERM to SIGKILL: transfers finish or end with an error, and Ctrl-C is over within two seconds."""
-_STEADY_SECONDS = 5.0
+_STEADY_SECONDS = 1.0
 """A child that was ready for so long counts as healthy: the next restart is immediate again."""
 
 

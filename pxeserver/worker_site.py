@@ -6,7 +6,8 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from pxeserver import netif
 from pxeserver.boot.architectures import arch_name
@@ -16,14 +17,13 @@ from pxeserver.boot.plan import plan
 from pxeserver.channel import SiteBody
 from pxeserver.config import Settings
 from pxeserver.notify import REPORT, notify
+from pxeserver.servers.dhcp_probe import Seen
 from pxeserver.worker import BootWorker
 
 log = logging.getLogger(__name__)
 
-Probe = Callable[[Interface], Awaitable[Sequence[str]]]
-"""Asks on one interface for other boot servers; a line for each that answered. OSError where it may not
-ask.
-"""
+Probe = Callable[[Interface], Awaitable[Sequence[Seen]]]
+"""Asks on one interface for other DHCP servers. OSError where it may not ask."""
 
 _STRANGER = Machine("02:00:00:00:00:01", arch=7)
 
@@ -33,6 +33,9 @@ class Found:
     """What the last probe said."""
 
     others: tuple[str, ...] = ()
+    """Other boot servers, each in a few words."""
+    addresses: tuple[str, ...] = ()
+    """DHCP servers that give addresses."""
     note: str = "the probe for other boot servers is still running"
     done: bool = False
 
@@ -52,6 +55,7 @@ class SiteKeeper:
         self._probe = probe
         self._tell = tell
         self._found = Found()
+        self._memory = settings.server.state_dir / "journal" / "other-servers.json"
         self._reported = ""
 
     def body(self) -> SiteBody:
@@ -98,16 +102,39 @@ class SiteKeeper:
         if self._probe is None:
             reason = "dry run" if self._settings.policy.dry_run else "switched off (dhcp.probe)"
             return Found(note=f"other boot servers were not looked for: {reason}", done=True)
-        others: list[str] = []
+        seen: list[Seen] = []
         try:
             for interface in interfaces:
-                others += await self._probe(interface)
+                seen += await self._probe(interface)
         except OSError as error:
             log.warning("cannot probe for other boot servers", extra={"error": error})
             return Found(note=f"other boot servers could not be looked for: {error.strerror}", done=True)
+        others = tuple(
+            f"{one.server} on {one.interface} with {', '.join(one.boot)}" for one in seen if one.boots
+        )
         for other in others:
             log.warning("another boot server answers on this network", extra={"server": other})
-        return Found(tuple(others), "no other boot server answered", done=True)
+        addresses = tuple(one.server for one in seen if one.gives_addresses)
+        await asyncio.to_thread(self._remember, others)
+        return Found(others, addresses, "no other boot server answered", done=True)
+
+    def _remember(self, others: Sequence[str]) -> None:
+        with suppress(OSError):
+            self._memory.write_text(json.dumps(others))
+
+    def recall(self) -> None:
+        """Until the probe has ended, go by what the last one found, so that a restart does not answer
+        into another server's boots; with none before, unknown machines wait for these seconds.
+        """
+        if self._probe is None:
+            return
+        try:
+            others = tuple(str(other) for other in json.loads(self._memory.read_text()))
+        except (OSError, ValueError, TypeError):
+            self._worker.leave_unknown_to_others(True)
+            return
+        self._found = replace(self._found, others=others)
+        self._worker.leave_unknown_to_others(bool(others))
 
     def announce(self) -> None:
         """Tell the control process and whoever started us, where something is new."""
@@ -134,7 +161,7 @@ class SiteKeeper:
     def _why(self) -> str:
         policy = self._worker.snapshot.policy
         if self._worker.catalog().policy.unknown != policy.unknown:
-            others = "; ".join(self._found.others)
+            others = "; ".join(self._found.others) or "perhaps: the probe is still running"
             return f"another boot server answers ({others}); `--unknown {policy.unknown}` holds against it"
         if policy.unknown_chosen:
             return "chosen in the configuration"
@@ -148,7 +175,7 @@ class SiteKeeper:
     def _dhcp(self) -> str:
         subnets = self._worker.catalog().policy.subnets
         if not subnets:
-            return "ProxyDHCP: boot information only, addresses come from the network's DHCP server"
+            return f"ProxyDHCP: boot information only; {self._addresses()}"
         words = {
             DhcpMode.PROXY: "ProxyDHCP",
             DhcpMode.FULL: "addresses",
@@ -156,6 +183,13 @@ class SiteKeeper:
             DhcpMode.OFF: "off",
         }
         return ", ".join(f"{subnet.network} {words[subnet.mode]}" for subnet in subnets)
+
+    def _addresses(self) -> str:
+        if self._found.addresses:
+            return f"addresses come from {', '.join(self._found.addresses)}"
+        if self._found.done and self._found.note.startswith("no other"):
+            return "no DHCP server answered the probe: machines get no address until there is one"
+        return "addresses come from the network's DHCP server"
 
 
 def _loaders(names: Sequence[str]) -> str:

@@ -23,7 +23,6 @@ from pxeserver.servers.plane import OpenFile, Plane
 
 _READING = ("GET", "HEAD")
 _METHODS = {Kind.REPORT: ("GET", "POST"), Kind.INVENTORY: ("POST",), Kind.ORDERS: ("GET",)}
-_CONTROL_NAMES = ("boot.ipxe", "autoexec.ipxe")
 
 
 class Answers:
@@ -100,11 +99,11 @@ class Answers:
         base = base_url(request)
         if attempt is None:
             raise Refused(404, "no boot of this address is known here; start again")
-        if request.method == "HEAD":
-            # The length of a script is known when it is written, and writing it may use up a boot order.
-            raise Refused(405, "scripts are for GET", {"Allow": "GET"})
         if route.kind is Kind.SCRIPT and not route.query:
             return _script_text(self._scripts.hello(attempt.id, base))
+        if request.method == "HEAD":
+            # The length of a script is known when it is written, and writing it may use up a boot order.
+            raise Refused(405, "this script is for GET", {"Allow": "GET"})
         if route.query:
             machine = machine_of(fields_of(route.query), attempt.mac, request.remote or "")
             self._plane.attempts.learn(attempt.id, machine)
@@ -126,7 +125,8 @@ class Answers:
         for kind, what in answer.records:
             await self._callbacks.record(attempt, kind, {**detail, **what})
         self._plane.attempts.reach(attempt, Stage.SCRIPT, self._plane.now())
-        self._tell(attempt, EventKind.SCRIPT_SENT, {**detail, **answer.detail})
+        told = {**facts_of(attempt), **detail, **answer.detail}
+        self._tell(attempt, EventKind.SCRIPT_SENT, told)
         return _script_text(answer.text)
 
     # ---------------------------------------------------------------------------------------------------
@@ -186,7 +186,8 @@ class Answers:
     def _tell(
         self, attempt: Attempt | None, kind: EventKind, detail: Mapping[str, str | int | float]
     ) -> None:
-        self._plane.report(self._callbacks.event(attempt, kind, detail))
+        if attempt is not None:
+            self._plane.report(self._callbacks.event(attempt, kind, detail))
 
     def _tell_with(
         self,
@@ -196,6 +197,21 @@ class Answers:
         detail: Mapping[str, str | int | float],
     ) -> None:
         self._tell(attempt, kind, {**detail, **common})
+
+
+def facts_of(attempt: Attempt) -> Detail:
+    """What is known of the attempt's machine, as its timeline tells it to the control process."""
+    machine = attempt.machine
+    facts: dict[str, str | int | None] = {
+        "uuid": machine.uuid,
+        "serial": machine.serial,
+        "vendor": machine.vendor,
+        "product": machine.product,
+        "platform": machine.platform,
+        "arch": machine.arch,
+        "address": attempt.address,
+    }
+    return {name: fact for name, fact in facts.items() if fact is not None and fact != ""}
 
 
 def base_url(request: web.BaseRequest) -> str:

@@ -58,7 +58,7 @@ class AttemptLog:
             (mac is not None, AttemptRow.mac == mac),
             (node_id is not None, AttemptRow.node_id == node_id),
             (open_only, AttemptRow.closed.is_(None)),
-            (before is not None, AttemptRow.started < before),
+            (before is not None, AttemptRow.started < (before or 0.0)),
         ):
             query = query.where(condition) if wanted else query
         return [AttemptRecord(*row) for row in await self._connection.execute(query)]

@@ -97,6 +97,8 @@ async def change_policy(call: Call) -> PolicyView:
         checks.profile(call, body.unknown.removeprefix("profile:"))
     checks.values(call, body.values or {})
     changes: dict[str, Any] = body.model_dump(exclude_none=True, exclude={"values"})
+    if body.unknown is not None:
+        changes["unknown_chosen"] = True
     changed = replace(policy, **changes, values=merged(policy.values, body.values))
     async with call.hall.edit(call.by) as edit:
         await edit.set_policy(changed)
