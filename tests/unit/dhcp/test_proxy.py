@@ -122,10 +122,13 @@ def test_a_request_to_another_server_is_left_alone_but_tells_the_address(
     assert plane.attempts.by_address("10.77.0.51") is plane.attempts.by_mac(MAC)
 
 
-def test_a_request_to_us_on_67_is_answered(server: DhcpServer) -> None:
-    more = seeds.opt(54, packed("10.77.0.2")) + b"\xff"
-    _, reply = answered(server, broadcast(seeds.edk2(7, message_type=3, end=more)))
+def test_a_boot_request_on_67_is_answered_but_not_one_for_an_address(server: DhcpServer) -> None:
+    """A DHCP server on this host has our identifier: a REQUEST for an address is meant for that one."""
+    end = seeds.opt(54, packed("10.77.0.2")) + b"\xff"
+    _, reply = answered(server, broadcast(seeds.edk2(7, message_type=3, ciaddr="10.77.0.50", end=end)))
     assert reply.options[53] == b"\x05"
+    selecting = broadcast(seeds.edk2(7, message_type=3, end=seeds.opt(50, packed("10.77.0.50")) + end))
+    assert silence(server, selecting) is Reason.OTHER_SERVER
 
 
 @pytest.mark.parametrize("boot_port", [False, True])
