@@ -24,12 +24,12 @@ BATCH: Final = 64
 """Datagrams read in one turn of the event loop, before transfers and HTTP get theirs."""
 
 MAX_DATAGRAM: Final = 9216
-"""Bytes read of one datagram: a jumbo frame. No DHCP client or TFTP request comes near it; longer ones are dropped."""
+"""Bytes read of one datagram: a jumbo frame. No request comes near it; longer ones are dropped."""
 
 _IP_PKTINFO: Final = 8  # linux/in.h; the socket module of Python 3.11 does not name it
-_PKTINFO: Final = struct.Struct(
-    "=i4s4s"
-)  # interface index, local address, destination (ip(7) struct in_pktinfo)
+_PKTINFO: Final = struct.Struct("=i4s4s")
+"""Interface index, local address, destination (ip(7), struct in_pktinfo)."""
+
 _CONTROL_SIZE: Final = socket.CMSG_SPACE(_PKTINFO.size)
 _NO_ADDRESS: Final = b"\0\0\0\0"
 _FULL: Final = frozenset((errno.EAGAIN, errno.ENOBUFS))
@@ -58,8 +58,7 @@ def open_udp(port: int, *, address: str = "0.0.0.0", receive_buffer: int = RECEI
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+        prepare(sock)
         _grow_buffer(sock, receive_buffer)
         sock.bind((address, port))
     except OSError:
@@ -68,15 +67,15 @@ def open_udp(port: int, *, address: str = "0.0.0.0", receive_buffer: int = RECEI
     return sock
 
 
-def adopt_udp(fd: int) -> socket.socket:
-    """Take over a bound socket that another process opened with open_udp; OSError where it is none."""
-    sock = socket.socket(fileno=fd)
+def prepare(sock: socket.socket) -> None:
+    """Make a bound socket fit for an endpoint, also one that another process bound; OSError where it is no
+    IPv4 datagram socket.
+    """
     if sock.family != socket.AF_INET or sock.type != socket.SOCK_DGRAM:
-        sock.detach()
-        raise OSError(errno.EINVAL, f"descriptor {fd} is no IPv4 datagram socket")
+        raise OSError(errno.EINVAL, "an IPv4 datagram socket is needed")
     sock.setblocking(False)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
     sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
-    return sock
 
 
 def _grow_buffer(sock: socket.socket, size: int) -> None:
@@ -95,6 +94,7 @@ class UdpEndpoint:
     """
 
     def __init__(self, sock: socket.socket, handler: Handler, *, batch: int = BATCH) -> None:
+        prepare(sock)
         self._sock = sock
         self._handler = handler
         self._batch = batch
