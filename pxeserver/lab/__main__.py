@@ -13,10 +13,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.console import Console
+
 from pxeserver.lab.badline import Line
 from pxeserver.lab.firmware import Firmware
 from pxeserver.lab.netns import sweep
 from pxeserver.lab.network import Lab
+from pxeserver.lab.play import demo, play
+from pxeserver.lab.process import LabError
 from pxeserver.lab.record import record
 
 
@@ -48,7 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--suffix", default="", help="ends the folders' names, for another build of the loaders"
     )
     take.add_argument("--note", action="append", default=[], metavar="KEY=TEXT", help="goes into meta.json")
+    try_it = commands.add_parser("try", help="the server and one machine on a private network, to play with")
+    try_it.add_argument("--firmware", choices=kinds, default=Firmware.OVMF_PXE.value)
+    try_it.add_argument("--disk", type=int, default=1024, help="MiB of the machine's empty disk; 0 for none")
+    show = commands.add_parser("demo", help="three machines of different firmware boot while you watch")
+    show.add_argument("--seconds", type=float, default=300.0, help="how long they may take")
     given = parser.parse_args(arguments)
+    if given.command in ("try", "demo"):
+        return _show(given)
     if given.command == "sweep":
         print("\n".join(sweep()))
     elif given.command == "record":
@@ -64,6 +75,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         _play(given)
     return 0
+
+
+def _show(given: argparse.Namespace) -> int:
+    try:
+        if given.command == "demo":
+            return demo(Console(), given.seconds)
+        return play(Console(), Firmware(given.firmware), given.disk)
+    except LabError as error:
+        print(f"pxeserver.lab: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 def _play(given: argparse.Namespace) -> None:
