@@ -99,7 +99,8 @@ def _accept(name: str, asked: int, size: int, blksize_limit: int, windowsize_lim
         return min(asked, windowsize_limit) if asked >= 1 else None
     if name == "tsize":
         # RFC 2349: a reader sends 0. Clients that send something else still mean "how big is it".
-        return size
+        # Of an empty file nothing is said: curl takes a size of 0 for an invalid answer.
+        return size or None
     if name == "timeout":
         return asked if 1 <= asked <= 255 else None
     if name == "rollover":

@@ -61,6 +61,10 @@ def test_tsize_is_the_size_whatever_the_reader_says(asked):
     assert agree(("tsize", asked), size=2**32).answer == (("tsize", str(2**32)),)
 
 
+def test_the_size_of_an_empty_file_is_not_told():
+    assert agree(("tsize", "0"), ("blksize", "512"), size=0).answer == (("blksize", "512"),)
+
+
 def test_a_window_must_not_fill_the_clients_socket_buffer():
     wide_first = agree(("windowsize", "64"), ("blksize", "65464"), limit=65464)
     assert wide_first.answer == (("windowsize", "4"), ("blksize", "65464"))
