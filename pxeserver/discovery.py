@@ -1,7 +1,8 @@
-"""Building the discovery system's kernel and initramfs from Debian packages, by the recipe in images/discovery.
+"""Building the discovery system's kernel and initramfs from Debian packages, by the recipe in
+images/discovery.
 
-No root, no chroot: packages are unpacked, and the image is put together from their files. The result is kept together
-with a hash of what went into it, so that a second call returns at once and needs no network.
+No root, no chroot: packages are unpacked, and the image is put together from their files. The result is
+kept together with a hash of what went into it, so that a second call returns at once and needs no network.
 """
 
 from __future__ import annotations
@@ -31,12 +32,18 @@ class BuildFailed(Exception):  # noqa: N818 - what happened, in the words shown 
 
 
 def build_discovery(
-    work_dir: Path, out_dir: Path, progress: Progress = print, *, refresh: bool = False, compressor: str = "zstd"
+    work_dir: Path,
+    out_dir: Path,
+    progress: Progress = print,
+    *,
+    refresh: bool = False,
+    compressor: str = "zstd",
 ) -> tuple[Path, Path]:
-    """Build the image into `out_dir` unless it is there; returns the paths of kernel and initramfs. It blocks.
+    """Build the image into `out_dir` unless it is there; returns the paths of kernel and initramfs. It
+    blocks.
 
-    `work_dir` keeps downloaded packages. With `refresh` the archive is asked for newer packages first; without, an image
-    by the same recipe is taken as it is. BuildFailed says why there is none.
+    `work_dir` keeps downloaded packages. With `refresh` the archive is asked for newer packages first;
+    without, an image by the same recipe is taken as it is. BuildFailed says why there is none.
     """
     folder = resources.folder("images") / "discovery"
     recipe = tomllib.loads((folder / "image.toml").read_text())
@@ -65,14 +72,20 @@ def build_discovery(
         shutil.copyfile(Path(scratch) / "packages" / "boot" / f"vmlinuz-{release}", kernel)
     size = kernel.stat().st_size + initrd.stat().st_size
     if size > LARGEST:
-        raise BuildFailed(f"discovery image: {size >> 20} MiB, at most {LARGEST >> 20} are allowed: drop modules")
-    note.write_text(json.dumps({"recipe": key, "versions": versions, "kernel": release, "size": size}, indent=2))
+        raise BuildFailed(
+            f"discovery image: {size >> 20} MiB, at most {LARGEST >> 20} are allowed: drop modules"
+        )
+    note.write_text(
+        json.dumps({"recipe": key, "versions": versions, "kernel": release, "size": size}, indent=2)
+    )
     progress(f"image=discovery step=done kernel={release} bytes={size}")
     return kernel, initrd
 
 
 def recipe_key(folder: Path, compressor: str) -> str:
-    """A hash of the recipe, its scripts, the agent and the builder: whatever changes one of them builds anew."""
+    """A hash of the recipe, its scripts, the agent and the builder: whatever changes one of them builds
+    anew.
+    """
     here = Path(__file__).parent
     sources = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     sources += [here / name for name in ("discovery.py", "initramfs.py", "kernelmodules.py")]
@@ -132,7 +145,7 @@ def _modules(source: Path, root: Path, release: str, recipe: Mapping[str, Any]) 
     for unread in target.glob("*.bin"):
         unread.unlink()  # busybox reads the plain text files
     if recipe["firmware"]:
-        for name in kernelmodules.firmware_of(target.rglob("*.ko")):
+        for name in kernelmodules.firmware_of(target.rglob("*.ko*")):
             for file in (source / "usr/lib/firmware").glob(name):
                 place = root / "usr/lib/firmware" / file.relative_to(source / "usr/lib/firmware")
                 place.parent.mkdir(parents=True, exist_ok=True)

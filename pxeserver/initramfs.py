@@ -1,4 +1,6 @@
-"""Initial RAM file systems: a cpio archive ("newc", kernel: initramfs buffer format) that is the same for the same files."""
+"""Initial RAM file systems: a cpio archive ("newc", kernel: initramfs buffer format) that is the same for
+the same files.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,13 @@ from typing import IO
 
 ALIGN = 4
 COMPRESSORS = {
-    "zstd": ("zstd", "-19", "-T0", "-q", "-c"),
+    "zstd": ("zstd", "-12", "-T0", "-q", "-c"),
     "xz": ("xz", "--check=crc32", "-9", "-T0", "-c"),
     "lz4": ("lz4", "-l", "-9", "-c"),
 }
-"""Command lines that read the archive and write what the kernel can unpack (xz with crc32, lz4 in its legacy format)."""
+"""Command lines that read the archive and write what the kernel can unpack (xz with crc32, lz4 in its
+legacy format).
+"""
 
 
 def write_cpio(root: Path, out: IO[bytes]) -> None:
@@ -46,7 +50,10 @@ def _member(out: IO[bytes], name: bytes, mode: int, data: bytes, number: int) ->
 def pack(root: Path, target: Path, compressor: str = "zstd") -> None:
     """Pack a tree into a compressed initramfs; it appears at `target` when it is whole."""
     fresh = target.with_name(f".{target.name}.new")
-    with fresh.open("wb") as out, subprocess.Popen(COMPRESSORS[compressor], stdin=subprocess.PIPE, stdout=out) as program:
+    with (
+        fresh.open("wb") as out,
+        subprocess.Popen(COMPRESSORS[compressor], stdin=subprocess.PIPE, stdout=out) as program,
+    ):
         assert program.stdin is not None
         write_cpio(root, program.stdin)
         program.stdin.close()

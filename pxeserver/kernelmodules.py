@@ -10,7 +10,8 @@ from pathlib import Path
 
 
 def select(tree: Path, wanted: Sequence[str], dropped: Sequence[str] = ()) -> list[str]:
-    """Modules (paths below `tree`, a lib/modules/VERSION with modules.dep) that begin with `wanted`, and what they need.
+    """Modules (paths below `tree`, a lib/modules/VERSION with modules.dep) that begin with `wanted`, and
+    what they need.
 
     What one of them depends on stays even where `dropped` names it.
     """
@@ -23,15 +24,15 @@ def select(tree: Path, wanted: Sequence[str], dropped: Sequence[str] = ()) -> li
 
 
 def install(tree: Path, modules: Iterable[str], target: Path) -> None:
-    """Copy modules into `target` (a lib/modules/VERSION), unpacked: busybox loads plain ones, and packed twice is larger."""
+    """Copy modules into `target` (a lib/modules/VERSION) as they are.
+
+    Debian packs each with xz, and so they stay: unpacking all of them at each start of a machine would take
+    longer than the few that it needs, and would cost five times the memory.
+    """
     for module in modules:
-        source = tree / module
-        place = target / module.removesuffix(".xz")
+        place = target / module
         place.parent.mkdir(parents=True, exist_ok=True)
-        if source.suffix == ".xz":
-            place.write_bytes(lzma.decompress(source.read_bytes()))
-        else:
-            shutil.copyfile(source, place)
+        shutil.copyfile(tree / module, place)
     for name in ("modules.builtin", "modules.builtin.modinfo", "modules.order"):
         if (tree / name).exists():
             shutil.copyfile(tree / name, target / name)
@@ -45,10 +46,11 @@ def depmod(root: Path, version: str) -> None:
 
 
 def firmware_of(modules: Iterable[Path]) -> set[str]:
-    """The firmware files that plain modules name in their modinfo section."""
+    """The firmware files that modules name in their modinfo section."""
     names = set()
     for module in modules:
-        for word in module.read_bytes().split(b"\0"):
+        raw = module.read_bytes()
+        for word in (lzma.decompress(raw) if module.suffix == ".xz" else raw).split(b"\0"):
             if word.startswith(b"firmware=") and word.isascii():
                 names.add(word.removeprefix(b"firmware=").decode())
     return names

@@ -7,7 +7,9 @@ python3 -m pxeserver.agent [--url http://10.0.0.1/a/...]    (else pxeserver.url=
 from __future__ import annotations
 
 import argparse
+import queue
 import shlex
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,14 +17,17 @@ from typing import Any
 
 from pxeserver.agent import power
 from pxeserver.agent.inventory import gather
+from pxeserver.agent.nics import hear_neighbours
 from pxeserver.agent.say import Consoles
 from pxeserver.agent.server import Server, ServerAway, ServerRefused
 from pxeserver.agent.write import GIVE_UP, WriteFailed, WriteOrder, Writer
 
 POLL = 3.0
 """Seconds between questions for orders."""
-LLDP_SECONDS = 3.0
-"""Most switches send every 30 s, but at once when a link has come up."""
+LLDP_SECONDS = 65.0
+"""Switches send every 30 s (IEEE 802.1AB msgTxInterval); the inventory is not kept waiting for it but sent
+again.
+"""
 
 
 def command_line(path: Path = Path("/proc/cmdline")) -> dict[str, str]:
@@ -41,11 +46,12 @@ class Agent:
     def __init__(self, server: Server, say: Consoles, boot_mac: str = "") -> None:
         self.server, self.say, self.boot_mac = server, say, boot_mac
         self.finished = False
+        self._heard: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 
     def discover(self) -> None:
         """Gather and send the inventory, and show what the server says to it."""
         self.say("looking at the hardware")
-        inventory = gather(self.boot_mac, LLDP_SECONDS)
+        inventory = gather(self.boot_mac)
         machine = inventory["machine"]
         self.say(f"{machine['vendor']} {machine['product']} serial {machine['serial'] or '-'}".strip())
         for disk in inventory["disks"]:
@@ -56,6 +62,19 @@ class Agent:
         answer = self.server.insist("inventory", inventory)
         self.say("inventory sent")
         self.tell(answer)
+        self._listen(inventory)
+
+    def _listen(self, inventory: dict[str, Any]) -> None:
+        """Listen for switches in the background; what they say waits in the queue for the next step."""
+        names = [card["name"] for card in inventory["nics"] if card["link"]]
+
+        def hear() -> None:
+            heard = hear_neighbours(names, LLDP_SECONDS)
+            if heard:
+                cards = [{**card, "lldp": heard.get(card["name"])} for card in inventory["nics"]]
+                self._heard.put({**inventory, "nics": cards})
+
+        threading.Thread(target=hear, name="lldp", daemon=True).start()
 
     def tell(self, answer: Mapping[str, Any]) -> None:
         """Show what a person is meant to read in an answer: the node's name, the code to approve it, a
@@ -72,6 +91,9 @@ class Agent:
     def step(self) -> None:
         """Ask for an order once and carry it out."""
         try:
+            if not self._heard.empty():
+                self.server.ask("inventory", self._heard.get())
+                self.say("switch ports sent")
             order = self.server.ask("orders")
         except ServerAway as away:
             self.say.once(f"the server does not answer: {away}")
