@@ -56,12 +56,8 @@ class Callbacks:
         self._limits = limits
         self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
-    def event(
-        self, attempt: Attempt | None, kind: EventKind, detail: Mapping[str, str | int | float]
-    ) -> Event:
-        """An event of this attempt, now; of no attempt where it is None."""
-        if attempt is None:
-            return Event(self._plane.now(), kind, "", "", None, dict(detail))
+    def event(self, attempt: Attempt, kind: EventKind, detail: Mapping[str, str | int | float]) -> Event:
+        """An event of this attempt, now."""
         return Event(self._plane.now(), kind, attempt.id, attempt.mac, attempt.node_id, dict(detail))
 
     def node_of(self, attempt: Attempt) -> Node | None:

@@ -6,6 +6,7 @@ once.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 
@@ -16,7 +17,7 @@ from pxeserver.servers import http_range
 from pxeserver.servers.http_body import Refused, line
 from pxeserver.servers.http_limits import HttpLimits
 from pxeserver.servers.plane import OpenFile
-from pxeserver.servers.sendfile import SendFailed, send_file
+from pxeserver.servers.sendfile import SendFailed, duplicate, send_file
 
 log = logging.getLogger(__name__)
 
@@ -146,6 +147,15 @@ class FileAnswers:
         part: http_range.Answer,
         watch: Watch,
     ) -> None:
+        if request.transport is None:
+            raise SendFailed("reset", 0)
+        try:
+            out = duplicate(request.transport)
+        except ConnectionError:
+            raise
+        except OSError as exc:
+            log.error("address=%s problem=%s", request.remote, exc)
+            raise Refused.later("the server has no room for another transfer at the moment") from None
         watch.started(opened.size, part.length == opened.size)
         arrived = 0
 
@@ -159,24 +169,39 @@ class FileAnswers:
             if writer is None or request.transport is None:
                 raise SendFailed("reset", 0)
             # The buffer's limit is 0 (http_limits), so this returns when the header is in the socket.
-            await writer.drain()
+            async with asyncio.timeout(self._limits.pace.window):
+                await writer.drain()
             await send_file(
-                request.transport, opened.fd, part.start, part.length, pace=self._limits.pace, progress=moved
+                request.transport,
+                out,
+                opened.fd,
+                part.start,
+                part.length,
+                pace=self._limits.pace,
+                progress=moved,
             )
         except SendFailed as exc:
             watch.failed(opened.size, exc.delivered, exc.reason)
             raise
         except BaseException as exc:
-            watch.failed(opened.size, arrived, "reset" if isinstance(exc, ConnectionError) else "stopped")
+            watch.failed(opened.size, arrived, _reason(exc))
             if request.transport is not None:
                 request.transport.abort()
+            if isinstance(exc, TimeoutError):
+                raise SendFailed("stalled", 0) from None
             raise
+        finally:
+            out.close()
         watch.sent(opened.size, part.length)
+
+
+def _reason(exc: BaseException) -> str:
+    if isinstance(exc, TimeoutError):
+        return "stalled"
+    return "reset" if isinstance(exc, ConnectionError) else "stopped"
 
 
 def media_type(name: str) -> str:
     """The type a file is sent as, by its suffix."""
     dot = name.rfind(".")
-    return (
-        _TYPES.get(name[dot:].lower(), "application/octet-stream") if dot >= 0 else "application/octet-stream"
-    )
+    return _TYPES.get(name[dot:].lower() if dot >= 0 else "", "application/octet-stream")

@@ -75,6 +75,8 @@ def route(target: str) -> Route | None:
         return Route(Kind.BLOB, name=steps[1])
     if steps[0] == "b" and len(steps) == 3 and steps[2] == "manifest":
         return Route(Kind.BLOB_MANIFEST, name=steps[1])
+    if steps[0] == "f" and len(steps) == 3:
+        return _of_attempt(None, steps, query)
     if name == "healthz":
         return Route(Kind.HEALTH)
     if name in _SCRIPTS:
@@ -82,7 +84,7 @@ def route(target: str) -> Route | None:
     return Route(Kind.LOADER, name=name)
 
 
-def _of_attempt(attempt: str, steps: list[str], query: str) -> Route | None:
+def _of_attempt(attempt: str | None, steps: list[str], query: str) -> Route | None:
     match steps:
         case ["f", image, file] if file.endswith(".manifest"):
             return Route(Kind.MANIFEST, attempt, file.removesuffix(".manifest"), image)

@@ -50,8 +50,17 @@ class Pace:
     min_bytes: int = 64 * 1024
 
 
+def duplicate(transport: asyncio.Transport) -> socket.socket:
+    """A second descriptor of the connection, for send_file. OSError where there is none to be had."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or transport.is_closing():
+        raise SendFailed("reset", 0)
+    return socket.socket(fileno=os.dup(sock.fileno()))
+
+
 async def send_file(
     transport: asyncio.Transport,
+    out: socket.socket,
     file: int,
     start: int,
     count: int,
@@ -62,15 +71,11 @@ async def send_file(
     """Send `count` bytes of the descriptor `file` from `start` on; returns when nearly all of them have
     arrived.
 
-    The transport's own buffer must be empty. `progress` is called about once a second with the bytes that
-    have arrived. SendFailed where the reader went away ("reset"), was too slow ("stalled"), or the file ended
-    early ("truncated"); the connection is reset then, since a body that stops short cannot be mended. OSError
-    where no descriptor was to be had.
+    `out` is the connection's duplicate; it is closed. The transport's own buffer must be empty. `progress` is
+    called about once a second with the bytes that have arrived. SendFailed where the reader went away
+    ("reset"), was too slow ("stalled"), or the file ended early ("truncated"); the connection is reset then,
+    since a body that stops short cannot be mended.
     """
-    sock = transport.get_extra_info("socket")
-    if sock is None or transport.is_closing():
-        raise SendFailed("reset", 0)
-    out = socket.socket(fileno=os.dup(sock.fileno()))
     sending = _Sending(out, file, start, count, pace=pace, progress=progress)
     try:
         await sending.run()

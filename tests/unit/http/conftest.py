@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from pxeserver.boot.attempts import Attempt, Attempts
 from pxeserver.boot.catalog import Catalog, NodeTable
@@ -39,6 +40,12 @@ MAC = "52:54:00:77:00:01"
 KERNEL = bytes(range(256)) * 1200
 INITRD = b"initrd " * 50_000
 LOADER = b"MZ loader" * 1000
+
+
+def pytest_asyncio_loop_factories(config: object, item: pytest.Item) -> dict[str, Callable[[], Any]]:
+    """The limits are tested on both event loops."""
+    loops: dict[str, Callable[[], Any]] = {"asyncio": asyncio.new_event_loop}
+    return loops | ({"uvloop": uvloop.new_event_loop} if item.path.name == "test_limits.py" else {})
 
 
 class FakePlane:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pxeserver.boot.model import EventKind, Machine, Reason
+from pxeserver.servers import http_files
 
 INITRD = b"initrd " * 50_000
 LOADER = b"MZ loader" * 1000
@@ -186,6 +187,20 @@ async def test_a_file_missing_from_the_store_is_404_and_a_damaged_one_503(listen
     assert (damaged.status, damaged.headers["retry-after"]) == (503, "3")
     path.unlink()
     assert (await listener.get(listener.url("f/debian/initrd.img"))).status == 404
+
+
+async def test_a_server_without_a_free_descriptor_asks_to_come_again(
+    listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    raw = await listener.connect()
+    with monkeypatch.context() as patch:
+        patch.setattr(http_files, "duplicate", none_left)
+        reply = await raw.ask("GET", listener.url("f/debian/initrd.img"))
+    assert (reply.status, reply.headers["retry-after"]) == (503, "3")
+    assert (await raw.ask("GET", listener.url("f/debian/initrd.img"))).body == INITRD
 
 
 async def test_the_timeline_of_a_file(listener) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import socket
 
 import pytest
-import uvloop
 
 from pxeserver.boot.model import EventKind
 from pxeserver.servers.http_limits import HttpLimits
@@ -14,12 +13,6 @@ from pxeserver.servers.sendfile import Pace
 
 INITRD = b"initrd " * 50_000
 BIG = 24 * 1024 * 1024
-
-
-@pytest.fixture(params=["asyncio", "uvloop"])
-def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
-    """Each test runs on both event loops."""
-    return uvloop.EventLoopPolicy() if request.param == "uvloop" else asyncio.DefaultEventLoopPolicy()
 
 
 def publish_big(listener) -> str:

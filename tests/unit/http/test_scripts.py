@@ -83,6 +83,13 @@ async def test_a_silence_is_said_and_counted(listener) -> None:
     assert listener.plane.silences == [listener.scripts.refuse]
 
 
+async def test_head_of_the_first_script(listener) -> None:
+    raw = await listener.connect()
+    head = await raw.ask("HEAD", listener.url("boot.ipxe"))
+    get = await raw.ask("GET", listener.url("boot.ipxe"))
+    assert (head.status, head.headers["content-length"]) == (200, str(len(get.body)))
+
+
 async def test_menu_choices(listener) -> None:
     assert b"choice p" in (await listener.get(listener.url("menu/p"))).body
     assert (await listener.get(listener.url("menu/%2e%2e"))).status == 404
