@@ -50,13 +50,11 @@ def _member(out: IO[bytes], name: bytes, mode: int, data: bytes, number: int) ->
 def pack(root: Path, target: Path, compressor: str = "zstd") -> None:
     """Pack a tree into a compressed initramfs; it appears at `target` when it is whole."""
     fresh = target.with_name(f".{target.name}.new")
-    with (
-        fresh.open("wb") as out,
-        subprocess.Popen(COMPRESSORS[compressor], stdin=subprocess.PIPE, stdout=out) as program,
-    ):
-        assert program.stdin is not None
-        write_cpio(root, program.stdin)
-        program.stdin.close()
+    words = COMPRESSORS[compressor]
+    with fresh.open("wb") as out, subprocess.Popen(words, stdin=subprocess.PIPE, stdout=out) as program:
+        if program.stdin is not None:
+            write_cpio(root, program.stdin)
+            program.stdin.close()
     if program.returncode:
-        raise OSError(f"{COMPRESSORS[compressor][0]} failed with {program.returncode}")
+        raise OSError(f"{words[0]} failed with {program.returncode}")
     fresh.replace(target)
