@@ -177,7 +177,8 @@ def _ignored(event: Event) -> Diagnosis:
     if reason == "no-loader":
         return _worded("no-loader", reason=why or "no loader for its architecture")
     step = IGNORED.get(
-        reason, "See `pxeserver log --follow` for this machine and docs/booting.md for the reason's meaning."
+        reason,
+        "See the server's log for this machine's MAC address: every silence is there with its reason.",
     )
     return Diagnosis("ignored", f"The server answered nothing: {reason}{': ' + why if why else ''}.", step)
 

@@ -9,14 +9,14 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "The machine got our offer and asked for nothing in {seconds} s. Likely: another server's offer"
         " carried a boot file and won, its firmware wants address and boot file in one answer, or a "
         "firewall drops UDP 4011 and 69.",
-        "Run `pxeserver doctor`; look for other boot servers on this network; try full DHCP for it "
-        "(dhcp.subnets).",
+        "Look for other boot servers on this network (`pxeserver status` names those it heard); try "
+        "full DHCP for it (dhcp.subnets).",
     ),
     "loader-stopped": (
         "The transfer of the boot loader {file} began and made no progress for {seconds} s. Likely: a "
         "firewall or NAT that lets only the first packet through, packets larger than the path allows, "
         "or the machine was switched off.",
-        "Check firewalls for UDP from ports of this server; set tftp.max_block to 1024 and try again.",
+        "Check firewalls for UDP from ports of this server; set tftp.max_block_size to 1024 and try again.",
     ),
     "loader-silent": (
         "The boot loader was sent completely, then nothing came in {seconds} s. Likely: Secure Boot "
@@ -72,7 +72,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     ),
     "no-loader": (
         "The machine's firmware asks for a boot loader that this server does not have: {reason}.",
-        "Put a loader for this architecture into the loaders folder (`pxeserver loaders add`), or boot "
+        "Put a loader for this architecture into the loaders folder (`pxeserver loader add`), or boot "
         "it in another mode.",
     ),
 }
@@ -80,7 +80,8 @@ TEXTS: Mapping[str, tuple[str, str]] = {
 IGNORED: Mapping[str, str] = {
     "policy-ignore": ("Add the machine (`pxeserver node add`), or change the policy for unknown machines."),
     "policy-observe": (
-        "Another boot server was seen here; `pxeserver policy unknown=menu` answers unknown machines anyway."
+        "Another boot server was seen here; `pxeserver policy set --unknown menu` answers unknown "
+        "machines anyway."
     ),
     "identity-conflict": (
         "Two nodes claim this machine: `pxeserver node list` shows them; correct the UUID, serial or MAC."
