@@ -28,7 +28,7 @@ def add(
     *values: str,
     label: LabelOptions = None,
     options: Options = DEFAULT,
-) -> None:
+) -> int:
     """Add a group: `group add rack1 label rack=r1 console=ttyS0`, `group add arm arch arm64 profile=arm`.
 
     Parameters
@@ -48,7 +48,7 @@ def add(
         "labels": pairs(label or ()),
     }
     with options.client() as client:
-        each([name], lambda _: client.post("groups", body=body), "added", options)
+        return each([name], lambda _: client.post("groups", body=body), "added", options)
 
 
 @app.command(name="list")

@@ -56,8 +56,9 @@ def show_node(node: dict[str, Any], condition: str) -> None:
     if node["inventory"]:
         screen.heading("Machine")
         screen.fields(_summary(node["inventory"]))
-    screen.heading("Last boots")
-    screen.rows(node["attempts"], _ATTEMPTS, "table", "it has not been seen yet")
+    screen.heading("Last boots" if node["attempts"] else "Last boots: it has not been seen yet")
+    if node["attempts"]:
+        screen.rows(node["attempts"], _ATTEMPTS, "table", "none")
 
 
 def _summary(inventory: dict[str, Any]) -> list[tuple[str, object]]:

@@ -22,13 +22,14 @@ _COMMON = re.compile(r"\*\*Common options\*\*:\n\n((?:\* .*\n)+)\n?")
 _CLI = """\
 # The command line
 
-`pxeserver NOUN VERB`. Everything but `run` and `config` is a client of the API on the server's unix socket; members
-of the group `pxeserver` may use it.
+`pxeserver NOUN VERB`. Everything but `run` and `config` is a client of the API on the server's unix socket;
+members of the group `pxeserver` may use it.
 
-- **Host lists**: `n1`, `n[001-256]`, `n[1-4,7]`, `r[1-2]n[1-8]`, `login,n[1-4]`, wherever several nodes may be named.
+- **Host lists**: `n1`, `n[001-256]`, `n[1-4,7]`, `r[1-2]n[1-8]`, `login,n[1-4]`, wherever several nodes may
+  be named.
 - **Values**: `key=value`; `key=` takes a value away. The values are listed below.
-- **Output**: a table for people, `-o json` or `-o yaml` for programs. Results go to stdout, everything else to stderr.
-  `NO_COLOR` is obeyed; without a terminal there is no colour and no cut line.
+- **Output**: a table for people, `-o json` or `-o yaml` for programs. Results go to stdout, everything else
+  to stderr. `NO_COLOR` is obeyed; without a terminal there is no colour and no cut line.
 - **Destructive commands** ask first; `--yes` answers for scripts.
 - **Errors** say what, why and the next step. `--debug` adds the program's traceback.
 - **Exit codes**: 0 done, 1 refused or failed, 2 wrong usage or configuration, 3 the server cannot be reached,
@@ -53,13 +54,14 @@ No file is needed. What is set comes, later ones winning, from
 
 1. the defaults below,
 2. `/etc/pxeserver/config.toml`, or the file given with `--config` or `PXESERVER_CONFIG`,
-3. the environment: `PXESERVER_SECTION__KEY`, e.g. `PXESERVER_SERVER__INTERFACE=eth0,eth1`; lists are separated by
-   commas or written as in TOML,
+3. the environment: `PXESERVER_SECTION__KEY`, e.g. `PXESERVER_SERVER__INTERFACE=eth0,eth1`; lists are
+   separated by commas or written as in TOML,
 4. the options of `pxeserver run`.
 
 An unknown key is a fault. All faults are told at once, each with its file and line or its variable:
-`pxeserver config check`. `pxeserver config show` names the origin of every value; `pxeserver config schema` prints a
-JSON Schema for editors. What is set with `pxeserver policy set` is kept in the database and wins over the file.
+`pxeserver config check`. `pxeserver config show` names the origin of every value; `pxeserver config schema`
+prints a JSON Schema for editors. What is set with `pxeserver policy set` is kept in the database and wins over
+the file.
 
 ```toml
 [server]

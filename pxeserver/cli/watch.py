@@ -22,9 +22,10 @@ from pxeserver.cli.client import Client, Failure
 RETRY_SECONDS = (0.5, 1, 2, 5)
 GONE_SECONDS = 300
 """A machine that has ended or been silent for so long leaves the screen."""
-_QUIET = frozenset({"file-progress", "install-progress", "ignored"})
+_PROGRESS = frozenset({"file-progress", "install-progress"})
+_REMEMBERED = 10_000
 _ENDS = frozenset({"booted", "installed", "local-boot", "install-failed", "file-failed", "held", "closed"})
-_BAD = frozenset({"install-failed", "file-failed", "held"})
+_BAD = frozenset({"install-failed", "file-failed", "held", "ignored"})
 
 
 def events(client: Client, tries: int | None = None) -> Iterator[dict[str, Any]]:
@@ -67,12 +68,26 @@ def follow(client: Client, node: str | None, output: screen.Output) -> None:
         elif console.is_terminal:
             _live(stream, console)
         else:
-            for event in stream:
-                if event["kind"] not in _QUIET:
-                    sys.stdout.write(line(event) + "\n")
-                    sys.stdout.flush()
+            for event in _worth_a_line(stream):
+                sys.stdout.write(line(event) + "\n")
+                sys.stdout.flush()
     except KeyboardInterrupt:
         return
+
+
+def _worth_a_line(stream: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Without progress; and a machine that is ignored again for the same reason is told once a boot."""
+    told: dict[str, object] = {}
+    for event in stream:
+        if event["kind"] in _PROGRESS:
+            continue
+        if event["kind"] == "ignored":
+            if told.get(event["attempt"]) == event["detail"].get("reason"):
+                continue
+            told[event["attempt"]] = event["detail"].get("reason")
+            if len(told) > _REMEMBERED:
+                told.clear()
+        yield event
 
 
 def line(event: dict[str, Any]) -> str:
@@ -103,8 +118,8 @@ class Row:
         """Bring the row up to date."""
         detail = event["detail"]
         self.seen = now
-        if event["kind"] == "ignored" and self.stage:
-            return
+        if event["kind"] == "ignored" and self.stage not in ("", "discovered", "ignored"):
+            return  # a boot that goes on is not hidden by a packet that needed no answer
         self.stage = event["kind"]
         named = (
             detail.get("file") or detail.get("text") or detail.get("reason") or detail.get("address") or ""
@@ -116,7 +131,7 @@ class Row:
         if isinstance(total, (int, float)) and isinstance(done, (int, float)) and total > 0:
             self.total, self.bytes = total, done
             self.rate = done / (now - self.begun) if self.begun is not None and now > self.begun else 0
-        elif self.stage not in _QUIET:
+        elif self.stage not in _PROGRESS:
             self.total = self.bytes = self.rate = 0
 
 
@@ -143,8 +158,10 @@ class Board:
         self.rows = {k: r for k, r in self.rows.items() if now - r.seen < GONE_SECONDS}
         shown = sorted(self.rows.values(), key=lambda r: r.seen)[-max(height - 3, 1) :]
         table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
-        for title, ratio in (("MACHINE", 2), ("BOOT", 1), ("STEP", 2), ("", 3), ("", 2)):
-            table.add_column(title, ratio=ratio, no_wrap=True)
+        for title, width in (("MACHINE", 17), ("BOOT", 10), ("STEP", 14)):
+            table.add_column(title, min_width=width, no_wrap=True)
+        table.add_column(ratio=1, no_wrap=True)
+        table.add_column(no_wrap=True)
         for row in shown:
             style = "red" if row.stage in _BAD else "green" if row.stage in _ENDS else ""
             progress: ProgressBar | Text = Text(screen.safe(row.text))

@@ -103,7 +103,7 @@ async def test_uploads_that_are_wrong_leave_nothing(server):
 
 async def broken_upload(server):
     """Send half of a body and go away."""
-    reader, writer = await asyncio.open_unix_connection(server.path)
+    _, writer = await asyncio.open_unix_connection(server.path)
     writer.write(
         b"POST /api/v1/files?name=f&role=file HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf"
     )

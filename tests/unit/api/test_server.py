@@ -38,7 +38,8 @@ async def test_bodies_have_to_be_small_json(server):
 async def test_a_body_that_does_not_come_is_not_waited_for(server, monkeypatch):
     monkeypatch.setattr("pxeserver.api.routing.BODY_SECONDS", 0.2)
     reader, writer = await asyncio.open_unix_connection(server.path)
-    head = b"POST /api/v1/nodes HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{"
+    head = b"POST /api/v1/nodes HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head += b"Content-Length: 10\r\n\r\n{"
     writer.write(head)
     answer = await asyncio.wait_for(reader.readuntil(b"\r\n"), 5)
     assert b" 408 " in answer

@@ -18,6 +18,7 @@ def run(*words, environ=None, stdin=""):
         env=env,
         input=stdin,
         timeout=60,
+        check=False,
     )
     assert "Traceback" not in done.stderr or "--debug" in words
     return done
@@ -82,7 +83,8 @@ def test_run_with_a_faulty_configuration_is_exit_code_2(tmp_path):
 def test_config_show_names_origins_and_hides_credentials(tmp_path):
     file = tmp_path / "config.toml"
     file.write_text(
-        '[http]\nport = 8080\n[loaders]\nmirror = "http://user:hunter2@mirror/debian"\n[[subnet]]\nnetwork = "10.0.0.0/8"\n'
+        '[http]\nport = 8080\n[loaders]\nmirror = "http://user:hunter2@mirror/debian"\n'
+        '[[subnet]]\nnetwork = "10.0.0.0/8"\n'
     )
     done = run("config", "show", "-c", str(file), "-o", "json", environ={"PXESERVER_TFTP__PORT": "6969"})
     assert "hunter2" not in done.stdout

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from pxeserver.cli import screen
 from pxeserver.cli.client import Failure
-from pxeserver.cli.watch import Board, line
+from pxeserver.cli.watch import Board, _worth_a_line, line
 
 HOSTILE = "\x1b]8;;http://evil\x1b\\x\x1b[31mred[/][bold]\r\nfake\x00\x07\x9b1m\u202eabc\u2028"
 
@@ -125,3 +125,20 @@ def test_without_a_person_yes_has_to_be_said(monkeypatch):
     with pytest.raises(Failure, match="needs your leave"):
         screen.confirm("Remove n1?", yes=False)
     screen.confirm("Remove n1?", yes=True)
+
+
+def test_an_ignored_machine_is_told_once_for_each_reason_and_progress_is_left_out():
+    events = [event("ignored", reason="no-loader"), event("file-progress"),
+        event("ignored", reason="no-loader"),
+              event("ignored", reason="dry-run"), event("offered")]  # fmt: skip
+    assert [e["kind"] for e in _worth_a_line(iter(events))] == ["ignored", "ignored", "offered"]
+
+
+def test_the_board_shows_why_a_machine_is_ignored_but_not_over_a_boot_that_goes_on():
+    board = Board()
+    board.take(event("discovered"), 0.0)
+    board.take(event("ignored", reason="no-loader"), 0.0)
+    assert (board.rows["abc"].stage, board.rows["abc"].text) == ("ignored", "no-loader")
+    board.take(event("offered"), 1.0)
+    board.take(event("ignored", reason="other-server"), 2.0)
+    assert board.rows["abc"].stage == "offered"
