@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from pxeserver.boot.catalog import NodeTable
 from pxeserver.boot.model import Node
 from pxeserver.live.errors import Conflict, Missing
 from pxeserver.live.memory import Memory
@@ -37,6 +38,7 @@ class EditBase:
         self._trail: list[AuditRecord] = []
         self.changed: dict[int, Node | None] = {}
         """Nodes as they are after this edit; None for removed ones."""
+        self._fresh = NodeTable()
         self.catalog_changed = False
         self.became: list[str] = []
         """Codes of machines that became nodes."""
@@ -55,19 +57,32 @@ class EditBase:
 
     async def _put(self, verb: str, old: NodeRecord, new: NodeRecord) -> Node:
         """Store a changed node with its next version, and remember it for the worker."""
+        record = self._changed(verb, old, new)
+        await self._nodes.put([record])
+        return record.node
+
+    def _changed(self, verb: str, old: NodeRecord, new: NodeRecord) -> NodeRecord:
+        """A changed node with its next version, noted and remembered; it has still to be stored."""
         stamp = replace(old.stamp, updated_by=self._by, updated_at=self._now, version=old.stamp.version + 1)
         node = replace(new.node, version=stamp.version)
-        await self._nodes.put(replace(new, node=node, stamp=stamp))
         changes = differences(old.node, new.node) | differences(_beside(old), _beside(new))
         self._note(verb, "nodes", node.name, stamp.version, changes)
-        self.changed[node.id] = node
+        self._remember(node.id, node)
         self.awaiting += _awaits(new) - _awaits(old)
-        return node
+        return replace(new, node=node, stamp=stamp)
 
     async def _check_version(self, table: str, noun: str, name: str, seen: int | None, stored: int) -> None:
         if seen is not None and seen != stored:
             changed = await self._audit.since(table, name, seen)
             raise Conflict(noun, name, seen, stored, tuple(changed))
+
+    def _remember(self, node_id: int, node: Node | None) -> None:
+        """A node is this now; later verbs of this edit see it so."""
+        self.changed[node_id] = node
+        if node is None:
+            self._fresh.remove(node_id)
+        else:
+            self._fresh.put(node)
 
     def _stamp(self, old: Stamp | None) -> Stamp:
         """The stamp of a record that is stored now."""

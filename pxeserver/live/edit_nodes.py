@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from pxeserver.boot.catalog import NodeTable
 from pxeserver.boot.identity import normal_code, valid_serial, valid_uuid
 from pxeserver.boot.model import BootOnce, Consent, Machine, Node, Phase
 from pxeserver.live import checks
@@ -12,6 +14,8 @@ from pxeserver.live.edit_base import EditBase
 from pxeserver.live.errors import Missing, Refused
 from pxeserver.live.memory import machine_of
 from pxeserver.storage.records import NodeRecord
+
+log = logging.getLogger(__name__)
 
 LIVE_ORDERS = ("reboot", "poweroff", "boot")
 APPROVALS = ("approved", "pending", "refused")
@@ -30,12 +34,15 @@ class NodeEdits(EditBase):
     async def add_nodes(self, nodes: Sequence[Node]) -> list[Node]:
         """Add nodes; places without a machine take machines in this order."""
         records, names = [], set()
+        seen: set[str] = set()
         for given in nodes:
             node = checks.node(given)
-            if node.name in names:
-                raise Refused(f"node {node.name} is refused", "its name is given twice", "leave one out")
+            for text in filter(None, (node.name, node.uuid, node.serial, node.address, *node.macs)):
+                if text in seen:
+                    raise Refused(f"node {node.name} is refused", f"{text} is given twice", "leave one out")
+                seen.add(text)
             names.add(node.name)
-            await self._check_claims(node, None)
+            self._check_claims(node, None)
             awaits = not (node.uuid or node.serial or node.macs)
             fresh = replace(node, id=0, order=0, boot_once=None, consents=(), version=1)
             records.append(NodeRecord(fresh, self._stamp(None), awaits_machine=awaits))
@@ -44,7 +51,7 @@ class NodeEdits(EditBase):
         added = await self._nodes.add_many(records)
         for record in added:
             self._note("add", "nodes", record.node.name, 1)
-            self.changed[record.node.id] = record.node
+            self._remember(record.node.id, record.node)
             self.awaiting += record.awaits_machine
         return [record.node for record in added]
 
@@ -61,7 +68,7 @@ class NodeEdits(EditBase):
         given = checks.node(node)
         if given.name != old.node.name and await self._nodes.named([given.name]):
             raise Refused(f"name {given.name} is refused", "there is a node of this name", "choose another")
-        await self._check_claims(given, old.node.name)
+        self._check_claims(given, old.node.name)
         new = replace(
             old.node,
             name=given.name,
@@ -105,7 +112,7 @@ class NodeEdits(EditBase):
         await self._check_version("nodes", "node", name, version, old.node.version)
         await self._nodes.remove(old.node.id)
         self._note("remove", "nodes", name, old.node.version + 1)
-        self.changed[old.node.id] = None
+        self._remember(old.node.id, None)
         self.awaiting -= int(old.awaits_machine and not old.node.hold)
 
     async def order_install(self, name: str) -> Node:
@@ -188,39 +195,70 @@ class NodeEdits(EditBase):
             raise Missing("machine", code)
         wanted = name or f"node-{found.code.lower()}"
         place = await self._nodes.find(wanted)
+        machine = machine_of(found)
         if place is not None:
-            return await self.bind(place, found.code, machine_of(found), "approve")
-        node = await self.add_node(identified(Node(0, wanted), machine_of(found)))
-        await self._become(found.code, node)
+            if not place.awaits_machine:
+                why = "it has a machine already"
+                raise Refused(f"node {wanted} is refused", why, "choose another name")
+            bound = self._bound(place, machine, "approve")
+            await self._nodes.put([bound])
+            node = bound.node
+        else:
+            node = await self.add_node(identified(Node(0, wanted), machine))
+        await self._machines.became({found.code: node})
+        self.became.append(found.code)
         return node
 
-    async def bind(self, place: NodeRecord, code: str, machine: Machine, verb: str = "bind") -> Node:
-        """Give a place that awaits its machine this one. Refused where the node has a machine already."""
-        if not place.awaits_machine:
-            why = "it has a machine already"
-            raise Refused(f"node {place.node.name} is refused", why, "choose another name")
-        new = identified(place.node, machine)
-        await self._check_claims(new, place.node.name)
-        node = await self._put(verb, place, replace(place, node=new, awaits_machine=False))
-        await self._become(code, node)
-        return node
+    async def bind(self, unknown: Mapping[str, Machine]) -> None:
+        """Give the places that await a machine these ones, by code: the oldest place the first one."""
+        if not unknown:
+            return
+        places = iter(await self._nodes.awaiting(len(unknown)))
+        bound: dict[str, NodeRecord] = {}
+        place = next(places, None)
+        for code, machine in unknown.items():
+            if place is None:
+                break
+            try:
+                bound[code] = self._bound(place, machine, "bind")
+            except Refused as error:
+                log.warning("machine not bound", extra={"mac": machine.mac, "why": error.why})
+                continue
+            place = next(places, None)
+        await self._nodes.put(bound.values())
+        await self._machines.became({code: record.node for code, record in bound.items()})
+        self.became.extend(bound)
 
-    async def _become(self, code: str, node: Node) -> None:
-        await self._machines.became(code, node.id)
-        self.became.append(code)
+    def _bound(self, place: NodeRecord, machine: Machine, verb: str) -> NodeRecord:
+        """A place with its machine, still to be stored."""
+        node = identified(place.node, machine)
+        self._check_claims(node, place.node.name)
+        return self._changed(verb, place, replace(place, node=node, awaits_machine=False))
 
-    async def _check_claims(self, node: Node, own: str | None) -> None:
+    def _check_claims(self, node: Node, own: str | None) -> None:
         """Refuse an identity or address that another node has: two nodes with one would both be held."""
-        claims = [n for n in await self._nodes.claiming(node.uuid, node.serial, node.macs) if n != own]
+        claims: set[str] = set()
+        for nodes in (self._memory.nodes, self._fresh):
+            found = [n for mac in node.macs for n in nodes.with_mac(mac)]
+            found += nodes.with_uuid(node.uuid) if node.uuid else ()
+            found += nodes.with_serial(node.serial) if node.serial else ()
+            claims |= self._others(found, nodes, own)
         if claims:
-            why = f"node {claims[0]} has the same UUID, serial number or MAC address"
-            step = f"`pxeserver node show {claims[0]}`; remove it first, or leave the identity out"
+            other = min(claims)
+            why = f"node {other} has the same UUID, serial number or MAC address"
+            step = f"`pxeserver node show {other}`; remove it first, or leave the identity out"
             raise Refused(f"node {node.name} is refused", why, step)
-        if node.address is not None:
-            holder = await self._nodes.with_address(node.address)
-            if holder not in (None, own):
+        if node.address is None:
+            return
+        for nodes in (self._memory.nodes, self._fresh):
+            for holder in self._others(nodes.with_address(node.address), nodes, own):
                 why = f"address {node.address} is reserved for node {holder}"
                 raise Refused(f"node {node.name} is refused", why, "choose another address")
+
+    def _others(self, found: Iterable[Node], nodes: NodeTable, own: str | None) -> set[str]:
+        """The names of these nodes, but for our own and for what this edit has changed since."""
+        stale = self.changed if nodes is self._memory.nodes else {}
+        return {n.name for n in found if n.id not in stale and n.name != own}
 
     async def _check_profile(self, name: str) -> None:
         if name not in await self._records.profiles():

@@ -152,11 +152,10 @@ class Intake:
         changed: list[Node] = sightings.learnt(events, self._memory)
         async with self._care.write() as connection:
             edit = Edit(connection, self._memory, sightings.BY, self._clock())
-            machines, nodes = Machines(connection), Nodes(connection)
             position = await self._store_entries(connection, entries)
-            await sightings.store(seen, edit, machines, nodes, self._memory.awaiting)
+            await sightings.store(seen, edit, Machines(connection), self._memory.awaiting)
             for node in changed:
-                await nodes.put_hardware(node.id, node.hardware)
+                await Nodes(connection).put_hardware(node.id, node.hardware)
             told = [promise.event for _, promise in entries if promise.event is not None]
             await AttemptLog(connection).add_events([*told, *events])
             await edit.finish()

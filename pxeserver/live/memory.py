@@ -12,7 +12,7 @@ from pxeserver.boot.model import Machine, Node, NodeState, Policy
 from pxeserver.boot.values import sort_groups
 from pxeserver.live.link import WHOLE_TABLE_ABOVE, Pusher
 from pxeserver.storage.catalogs import Catalogs
-from pxeserver.storage.machines import Audit, Machines
+from pxeserver.storage.machines import Audit, Machines, first_sighting
 from pxeserver.storage.nodes import Nodes
 from pxeserver.storage.promises import Promises
 from pxeserver.storage.records import MachineRecord
@@ -98,20 +98,7 @@ class Memory:
         self._code_by_mac[machine.mac] = code
         old = self.machines.get(code)
         if old is None:
-            self.machines[code] = MachineRecord(
-                code,
-                machine.mac,
-                machine.uuid,
-                machine.serial,
-                machine.arch,
-                machine.vendor,
-                machine.product,
-                machine.address,
-                machine.subnet,
-                at,
-                at,
-                times,
-            )
+            self.machines[code] = first_sighting(code, machine, at, times)
             return
         self.machines[code] = replace(
             old,

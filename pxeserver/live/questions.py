@@ -72,8 +72,7 @@ class Questions:
                     edit = Edit(connection, self._memory, sightings.BY, now)
                     code = sightings.code_of(machine, who.code, self._memory)
                     seen = {code: sightings.Sighting(machine, now)}
-                    nodes = Nodes(connection)
-                    await sightings.store(seen, edit, Machines(connection), nodes, self._memory.awaiting)
+                    await sightings.store(seen, edit, Machines(connection), self._memory.awaiting)
                     await edit.finish()
                     node = next((n for n in edit.changed.values() if n is not None), None)
             elif hardware_of(machine).items() - node.hardware.items():

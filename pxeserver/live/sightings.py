@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from pxeserver.boot.identity import Known, Unknown, identify, valid_mac
@@ -11,7 +11,6 @@ from pxeserver.live.edit import Edit
 from pxeserver.live.edit_nodes import hardware_of
 from pxeserver.live.memory import Memory
 from pxeserver.storage.machines import Machines
-from pxeserver.storage.nodes import Nodes
 
 _TELLING = (EventKind.DISCOVERED, EventKind.IGNORED, EventKind.SCRIPT_SENT)
 BY = "first-come"
@@ -81,21 +80,12 @@ def code_of(machine: Machine, code: str, memory: Memory) -> str:
     return code
 
 
-async def store(
-    seen: dict[str, Sighting], edit: Edit, machines: Machines, nodes: Nodes, awaiting: int
-) -> None:
-    """Record unknown machines, and give them the places that await one, oldest place first."""
-    for code, sighting in seen.items():
-        await machines.seen(code, sighting.machine, sighting.at, sighting.times)
-        known = await machines.find(code)
-        if known is None or known.node_id is not None or awaiting <= 0:
-            continue
-        place = await nodes.first_awaiting()
-        machine = sighting.machine
-        if place is None or await nodes.claiming(machine.uuid, machine.serial, (machine.mac,)):
-            continue
-        await edit.bind(place, code, machine)
-        awaiting -= 1
+async def store(seen: Mapping[str, Sighting], edit: Edit, machines: Machines, awaiting: int) -> None:
+    """Record unknown machines, and give them the `awaiting` places that await one, oldest place first."""
+    await machines.seen({code: (s.machine, s.at, s.times) for code, s in seen.items()})
+    if awaiting > 0 and seen:
+        unknown = await machines.still_unknown(seen)
+        await edit.bind({code: s.machine for code, s in seen.items() if code in unknown})
 
 
 def learnt(events: Iterable[Event], memory: Memory) -> list[Node]:

@@ -11,6 +11,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pxeserver.boot.model import Event, EventKind
+from pxeserver.storage.nodes import parts
 from pxeserver.storage.records import AttemptRecord
 from pxeserver.storage.tables import NodeRow
 from pxeserver.storage.tables_seen import AttemptEventRow, AttemptRow
@@ -34,12 +35,15 @@ class AttemptLog:
         for event in events:
             if event.attempt:
                 grouped.setdefault(event.attempt, []).append(event)
-        known = await self._known_nodes(e.node_id for e in _flat(grouped))
+        if not grouped:
+            return
+        known = await self._known_nodes(e.node_id for steps in grouped.values() for e in steps)
+        await self._advance([_summary(attempt, steps, known) for attempt, steps in grouped.items()])
+        counts = await self._counts(grouped)
         rows: list[dict[str, Any]] = []
         for attempt, steps in grouped.items():
-            count = await self._advance(attempt, steps, known)
             told = [step for step in steps if step.kind not in _UNTOLD]
-            rows.extend(_event_row(step) for step in told[: max(0, MAX_EVENTS - count)])
+            rows.extend(_event_row(step) for step in told[: max(0, MAX_EVENTS - counts.get(attempt, 0))])
         if rows:
             await self._connection.execute(upsert(AttemptEventRow).on_conflict_do_nothing(), rows)
 
@@ -103,42 +107,56 @@ class AttemptLog:
         done = await self._connection.execute(delete(AttemptRow).where(AttemptRow.closed.is_not(None), where))
         return done.rowcount
 
-    async def _advance(self, attempt: str, steps: list[Event], known: set[int]) -> int:
-        """Bring the attempt's row up to its newest step; returns how many events it had before."""
-        newest = max(steps, key=lambda step: step.at)
-        query = select(func.count()).where(AttemptEventRow.attempt == attempt)
-        before: int = await self._connection.scalar(query) or 0
-        node_id = next((s.node_id for s in reversed(steps) if s.node_id in known), None)
-        address = next((str(s.detail["address"]) for s in reversed(steps) if s.detail.get("address")), None)
-        row = AttemptRecord(
-            attempt, newest.mac, node_id, address, steps[0].at, newest.at, newest.kind.value, len(steps)
-        )
-        values = {name: value for name, value in asdict(row).items() if name != "timeline"}
-        statement = upsert(AttemptRow).values(**values)
+    async def _advance(self, summaries: list[AttemptRecord]) -> None:
+        """Bring the rows of attempts up to their newest steps."""
+        rows = [
+            {name: value for name, value in asdict(summary).items() if name != "timeline"}
+            for summary in summaries
+        ]
+        statement = upsert(AttemptRow)
+        new = statement.excluded
         changed = {
-            "last": func.max(AttemptRow.last, statement.excluded.last),
-            "stage": statement.excluded.stage,
-            "events": AttemptRow.events + statement.excluded.events,
-            "node_id": func.coalesce(statement.excluded.node_id, AttemptRow.node_id),
-            "address": func.coalesce(statement.excluded.address, AttemptRow.address),
+            "last": func.max(AttemptRow.last, new.last),
+            "stage": new.stage,
+            "events": AttemptRow.events + new.events,
+            "node_id": func.coalesce(new.node_id, AttemptRow.node_id),
+            "address": func.coalesce(new.address, AttemptRow.address),
             # A sign of life opens an attempt again that was thought to be over.
             "closed": None,
             "diagnosis": "",
             "text": "",
             "next_step": "",
         }
-        await self._connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=changed))
-        return before
+        statement = statement.on_conflict_do_update(index_elements=["id"], set_=changed)
+        await self._connection.execute(statement, rows)
+
+    async def _counts(self, attempts: Iterable[str]) -> dict[str, int]:
+        """How many events each of these attempts has."""
+        counts: dict[str, int] = {}
+        for part in parts(list(attempts)):
+            query = select(AttemptEventRow.attempt, func.count()).where(AttemptEventRow.attempt.in_(part))
+            found = await self._connection.execute(query.group_by(AttemptEventRow.attempt))
+            counts.update((attempt, count) for attempt, count in found)
+        return counts
 
     async def _known_nodes(self, ids: Iterable[int | None]) -> set[int]:
-        wanted = {node_id for node_id in ids if node_id is not None}
-        found = await self._connection.scalars(select(NodeRow.id).where(NodeRow.id.in_(wanted)))
-        return set(found.all())
+        known: set[int] = set()
+        for part in parts(list({node_id for node_id in ids if node_id is not None})):
+            known.update(
+                (await self._connection.scalars(select(NodeRow.id).where(NodeRow.id.in_(part)))).all()
+            )
+        return known
 
 
-def _flat(grouped: dict[str, list[Event]]) -> Iterable[Event]:
-    for steps in grouped.values():
-        yield from steps
+def _summary(attempt: str, steps: list[Event], known: set[int]) -> AttemptRecord:
+    """The attempt as these steps alone would make it."""
+    newest = max(steps, key=lambda step: step.at)
+    node_id = next((s.node_id for s in reversed(steps) if s.node_id in known), None)
+    address = next((str(s.detail["address"]) for s in reversed(steps) if s.detail.get("address")), None)
+    first = min(step.at for step in steps)
+    return AttemptRecord(
+        attempt, newest.mac, node_id, address, first, newest.at, newest.kind.value, len(steps)
+    )
 
 
 def _event_row(event: Event) -> dict[str, Any]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from pxeserver.boot.model import Machine
+from pxeserver.boot.model import Machine, Node
+from pxeserver.storage.nodes import parts
 from pxeserver.storage.records import AuditRecord, InventoryRecord, MachineRecord
 from pxeserver.storage.tables import AuditRow
 from pxeserver.storage.tables_seen import InventoryRow, MachineRow
@@ -30,23 +31,22 @@ class Machines:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def seen(self, code: str, machine: Machine, at: float, times: int = 1) -> None:
-        """Record that an unknown machine asked; what it did not tell this time stays as it was."""
-        row = MachineRecord(
-            code,
-            machine.mac,
-            machine.uuid,
-            machine.serial,
-            machine.arch,
-            machine.vendor,
-            machine.product,
-            machine.address,
-            machine.subnet,
-            at,
-            at,
-            times,
-        )
-        statement = upsert(MachineRow).values(**asdict(row))
+    async def seen(self, sightings: Mapping[str, tuple[Machine, float, int]]) -> None:
+        """Record that unknown machines asked: by code, the machine, when last, and how often.
+
+        What a machine did not tell this time stays as it was.
+        """
+        rows = [
+            {
+                name: value
+                for name, value in asdict(first_sighting(code, *sighting)).items()
+                if name != "node_id"
+            }
+            for code, sighting in sightings.items()
+        ]
+        if not rows:
+            return
+        statement = upsert(MachineRow)
         new = statement.excluded
         changed: dict[str, Any] = {
             name: func.coalesce(new[name], getattr(MachineRow, name))
@@ -56,8 +56,17 @@ class Machines:
             name: func.coalesce(func.nullif(new[name], ""), getattr(MachineRow, name))
             for name in ("vendor", "product")
         }
-        changed |= {"mac": new.mac, "last_seen": new.last_seen, "count": MachineRow.count + times}
-        await self._connection.execute(statement.on_conflict_do_update(index_elements=["code"], set_=changed))
+        changed |= {"mac": new.mac, "last_seen": new.last_seen, "count": MachineRow.count + new["count"]}
+        statement = statement.on_conflict_do_update(index_elements=["code"], set_=changed)
+        await self._connection.execute(statement, rows)
+
+    async def still_unknown(self, codes: Iterable[str]) -> set[str]:
+        """Which of these machines are no node yet."""
+        found: set[str] = set()
+        for part in parts(list(codes)):
+            query = select(MachineRow.code).where(MachineRow.code.in_(part), MachineRow.node_id.is_(None))
+            found.update((await self._connection.scalars(query)).all())
+        return found
 
     async def all(self, limit: int = 1000, *, unknown_only: bool = True) -> list[MachineRecord]:
         """Machines, newest seen first; by default those that are no node."""
@@ -72,15 +81,17 @@ class Machines:
         row = (await self._connection.execute(query)).first()
         return MachineRecord(*row) if row else None
 
-    async def became(self, code: str, node_id: int) -> None:
-        """The machine is this node now; its inventories go with it."""
-        machine = await self.find(code)
-        await self._connection.execute(
-            update(MachineRow).where(MachineRow.code == code).values(node_id=node_id)
-        )
-        if machine is not None:
-            orphans = (InventoryRow.mac == machine.mac, InventoryRow.node_id.is_(None))
-            await self._connection.execute(update(InventoryRow).where(*orphans).values(node_id=node_id))
+    async def became(self, nodes: Mapping[str, Node]) -> None:
+        """Machines are nodes now, by code; their inventories go with them."""
+        if not nodes:
+            return
+        machine = update(MachineRow).where(MachineRow.code == bindparam("this"))
+        rows = [{"this": code, "node_id": node.id} for code, node in nodes.items()]
+        await self._connection.execute(machine, rows)
+        orphans = (InventoryRow.mac == bindparam("this"), InventoryRow.node_id.is_(None))
+        rows = [{"this": mac, "node_id": node.id} for node in nodes.values() for mac in node.macs]
+        if rows:
+            await self._connection.execute(update(InventoryRow).where(*orphans), rows)
 
     async def forget(self, code: str) -> bool:
         """Remove a machine from the list; whether it was there."""
@@ -148,3 +159,21 @@ class Audit:
         query = select(*_AUDIT).order_by(AuditRow.id.desc()).limit(limit)
         query = query.where(AuditRow.record == record) if record is not None else query
         return [AuditRecord(*row) for row in await self._connection.execute(query)]
+
+
+def first_sighting(code: str, machine: Machine, at: float, times: int) -> MachineRecord:
+    """The record of a machine that is seen for the first time."""
+    return MachineRecord(
+        code,
+        machine.mac,
+        machine.uuid,
+        machine.serial,
+        machine.arch,
+        machine.vendor,
+        machine.product,
+        machine.address,
+        machine.subnet,
+        at,
+        at,
+        times,
+    )

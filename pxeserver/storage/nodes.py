@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, TypeVar
 
-from sqlalchemy import Row, delete, func, insert, select, text, update
+from sqlalchemy import Row, bindparam, delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pxeserver.boot.model import BootOnce, Consent, Node
@@ -78,9 +78,11 @@ class Nodes:
         """The node of this number."""
         return await self._one(NodeRow.id == node_id)
 
-    async def first_awaiting(self) -> NodeRecord | None:
-        """The oldest place that awaits its machine and is not held."""
-        return await self._one(NodeRow.awaits_machine.is_(True), NodeRow.hold == "")
+    async def awaiting(self, limit: int) -> list[NodeRecord]:
+        """The oldest places that await their machine and are not held."""
+        query = select(*_COLUMNS, *_MORE).where(NodeRow.awaits_machine.is_(True), NodeRow.hold == "")
+        rows = (await self._connection.execute(query.order_by(NodeRow.id).limit(limit))).all()
+        return [_record(_node(row, (), ()), row.version, tuple(row)[_PLAIN:]) for row in rows]
 
     async def count_awaiting(self) -> int:
         """How many places await their machine."""
@@ -95,26 +97,6 @@ class Nodes:
                 (await self._connection.scalars(select(NodeRow.name).where(NodeRow.name.in_(part)))).all()
             )
         return taken
-
-    async def claiming(self, uuid: str | None, serial: str | None, macs: Iterable[str]) -> list[str]:
-        """The names of nodes that have this UUID, this serial number or one of these MACs."""
-        names: set[str] = set()
-        for column, value in ((NodeRow.uuid, uuid), (NodeRow.serial, serial)):
-            if value is not None:
-                names.update(
-                    (await self._connection.scalars(select(NodeRow.name).where(column == value))).all()
-                )
-        query = select(NodeRow.name).join(NodeMacRow, NodeMacRow.node_id == NodeRow.id)
-        if listed := list(macs):
-            names.update((await self._connection.scalars(query.where(NodeMacRow.mac.in_(listed)))).all())
-        return sorted(names)
-
-    async def with_address(self, address: str) -> str | None:
-        """The name of the node that has this address reserved."""
-        name: str | None = await self._connection.scalar(
-            select(NodeRow.name).where(NodeRow.address == address)
-        )
-        return name
 
     async def valued(self, key: str, value: str) -> list[str]:
         """Up to 10 names of nodes whose own value of `key` is `value`."""
@@ -152,18 +134,27 @@ class Nodes:
             await self._connection.execute(insert(NodeMacRow), macs)
         return added
 
-    async def put(self, record: NodeRecord) -> None:
-        """Write a changed node back, with its MACs and consents."""
-        node_id = record.node.id
-        await self._connection.execute(update(NodeRow).where(NodeRow.id == node_id).values(**_row(record)))
-        await self._connection.execute(delete(NodeMacRow).where(NodeMacRow.node_id == node_id))
-        if record.node.macs:
-            await self._connection.execute(insert(NodeMacRow), _mac_rows(node_id, record.node.macs))
-        await self._connection.execute(delete(ConsentRow).where(ConsentRow.node_id == node_id))
-        if record.node.consents:
-            at = record.stamp.updated_at
-            rows = [_consent_row(node_id, consent, at) for consent in record.node.consents]
-            await self._connection.execute(insert(ConsentRow), rows)
+    async def put(self, records: Iterable[NodeRecord]) -> None:
+        """Write changed nodes back, with their MACs and consents."""
+        alike: dict[bool, list[dict[str, Any]]] = defaultdict(list)
+        macs, consents, ids = [], [], []
+        for record in records:
+            node = record.node
+            ids.append(node.id)
+            # One statement has one set of columns: nodes with a boot-once order have one more.
+            alike[node.boot_once is None].append({**_row(record), "this": node.id})
+            macs += _mac_rows(node.id, node.macs)
+            consents += [_consent_row(node.id, consent, record.stamp.updated_at) for consent in node.consents]
+        statement = update(NodeRow).where(NodeRow.id == bindparam("this"))
+        for rows in alike.values():
+            await self._connection.execute(statement, rows)
+        for part in parts(ids):
+            await self._connection.execute(delete(NodeMacRow).where(NodeMacRow.node_id.in_(part)))
+            await self._connection.execute(delete(ConsentRow).where(ConsentRow.node_id.in_(part)))
+        if macs:
+            await self._connection.execute(insert(NodeMacRow), macs)
+        if consents:
+            await self._connection.execute(insert(ConsentRow), consents)
 
     async def put_hardware(self, node_id: int, hardware: Mapping[str, str]) -> None:
         """Store what a machine told of its hardware. Seen, not decided: the version stays."""

@@ -1,0 +1,145 @@
+"""Unknown machines: recorded, approved, and bound to the places that await one, in order of appearance."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from pxeserver.boot.identity import approve_code
+from pxeserver.boot.model import EventKind, Machine, Node
+from pxeserver.live import Hall, Missing, Refused
+
+UUID = "11111111-2222-4333-8444-0000000000%02x"
+
+
+def mac(number: int) -> str:
+    return f"52:54:00:00:01:{number:02x}"
+
+
+def appear(hall: Hall, event, number: int, **detail: str | int) -> None:
+    told = {"uuid": UUID % number, "arch": 7, "kind": "firmware-pxe", **detail}
+    hall.ingest_event(event(EventKind.DISCOVERED, f"a{number}", mac(number), **told))
+
+
+async def test_unknown_machines_are_listed_with_what_they_told(
+    hall: Hall, event, clock, tmp_path: Path
+) -> None:
+    appear(hall, event, 1)
+    await hall.settled()
+    clock.now += 10
+    hall.ingest_event(event(EventKind.DISCOVERED, "b1", mac(1), arch=7))
+    hall.ingest_event(
+        event(EventKind.SCRIPT_SENT, "b1", mac(1), uuid=UUID % 1, vendor="QEMU", serial="S-77-1")
+    )
+    await hall.settled()
+    ((code, machine, last),) = hall.machines()
+    assert code == approve_code(machine)
+    assert (machine.uuid, machine.serial, machine.vendor, machine.arch) == (UUID % 1, "S-77-1", "QEMU", 7)
+    assert last == clock.now
+    await hall.close()
+    again = Hall(tmp_path / "db.sqlite3", clock=clock)
+    await again.start()
+    assert again.machines() == [(code, machine, last)]
+    await again.close()
+
+
+async def test_an_approved_machine_is_a_node(hall: Hall, event, link) -> None:
+    appear(hall, event, 1)
+    appear(hall, event, 2)
+    await hall.settled()
+    code = next(code for code, m, _ in hall.machines() if m.mac == mac(1))
+    typed = code.lower().replace("0", "o")
+    async with hall.edit(by="cli") as edit:
+        node = await edit.approve(typed, "web1")
+    assert (node.uuid, node.macs, node.hardware) == (UUID % 1, (mac(1),), {"arch": "7"})
+    assert link.table.get(node.id) == node
+    assert [m.mac for _, m, _ in hall.machines()] == [mac(2)]
+    async with hall.edit(by="cli") as edit:
+        with pytest.raises(Missing):
+            await edit.approve(code, "web2")
+    appear(hall, event, 1)
+    await hall.settled()
+    assert [m.mac for _, m, _ in hall.machines()] == [mac(2)]
+
+
+async def test_places_take_machines_in_order_of_appearance(hall: Hall, event, link) -> None:
+    async with hall.edit(by="cli") as edit:
+        await edit.add_nodes([Node(0, f"n{i:03d}", labels={"rack": "r1"}) for i in range(1, 5)])
+        await edit.hold("n002")
+    for number in (9, 3, 9, 7):
+        appear(hall, event, number)
+    await hall.settled()
+    bound = {n.name: n.macs for n in hall.nodes()}
+    assert bound == {"n001": (mac(9),), "n002": (), "n003": (mac(3),), "n004": (mac(7),)}
+    assert link.table.with_mac(mac(3))[0].labels == {"rack": "r1"}
+    assert hall.machines() == []
+    appear(hall, event, 8)
+    await hall.settled()
+    assert [m.mac for _, m, _ in hall.machines()] == [mac(8)], "a held place takes none"
+    async with hall.edit(by="cli") as edit:
+        await edit.release("n002")
+    appear(hall, event, 8)
+    await hall.settled()
+    assert hall.node("n002").macs == (mac(8),)  # type: ignore[union-attr]
+
+
+async def test_a_machine_takes_one_place_also_over_restarts(hall: Hall, event, tmp_path: Path, clock) -> None:
+    async with hall.edit(by="cli") as edit:
+        await edit.add_nodes([Node(0, f"n{i}") for i in range(3)])
+    appear(hall, event, 1)
+    await hall.close()
+    for _ in range(2):
+        again = Hall(tmp_path / "db.sqlite3", clock=clock)
+        await again.start()
+        appear(again, event, 1)
+        again.ingest_event(event(EventKind.DISCOVERED, "c1", mac(1), arch=7))
+        await again.settled()
+        assert [n.macs for n in again.nodes()] == [(mac(1),), (), ()]
+        await again.close()
+
+
+async def test_a_rack_of_256_is_bound_quickly_and_completely(hall: Hall, event) -> None:
+    async with hall.edit(by="cli") as edit:
+        await edit.add_nodes([Node(0, f"n{i:03d}") for i in range(256)])
+    for i in range(256):
+        hall.ingest_event(event(EventKind.DISCOVERED, f"a{i}", f"52:54:00:00:02:{i:02x}", arch=7))
+    async with asyncio.timeout(20):
+        await hall.settled()
+    assert [n.macs[0] for n in sorted(hall.nodes(), key=lambda n: n.name)] == [
+        f"52:54:00:00:02:{i:02x}" for i in range(256)
+    ]
+
+
+async def test_a_place_can_be_chosen_by_hand(hall: Hall, event) -> None:
+    appear(hall, event, 1)
+    await hall.settled()
+    code = hall.machines()[0][0]
+    async with hall.edit(by="cli") as edit:
+        await edit.add_nodes([Node(0, "n1"), Node(0, "n2")])
+        await edit.approve(code, "n2")
+    assert hall.node("n2").macs == (mac(1),)  # type: ignore[union-attr]
+    appear(hall, event, 2)
+    await hall.settled()
+    assert hall.node("n1").macs == (mac(2),)  # type: ignore[union-attr]
+    appear(hall, event, 3)
+    await hall.settled()
+    async with hall.edit(by="cli") as edit:
+        with pytest.raises(Refused, match="has a machine already"):
+            await edit.approve(hall.machines()[0][0], "n2")
+
+
+async def test_hardware_that_a_known_machine_tells_is_kept(hall: Hall, event, link, clock) -> None:
+    async with hall.edit(by="cli") as edit:
+        node = await edit.add_node(Node(0, "n1", uuid=UUID % 1))
+    hall.ingest_event(
+        event(EventKind.DISCOVERED, "a1", mac(1), node_id=node.id, uuid=UUID % 1, arch=11, vendor="ACME")
+    )
+    await hall.settled()
+    assert hall.node("n1").hardware == {"arch": "11", "vendor": "ACME"} == link.table.get(1).hardware  # type: ignore[union-attr]
+    assert hall.node("n1").version == 1, "seen, not decided"  # type: ignore[union-attr]
+
+
+def test_the_code_of_a_machine_is_that_of_its_best_evidence() -> None:
+    assert approve_code(Machine(mac(1), uuid=UUID % 1)) != approve_code(Machine(mac(1)))
