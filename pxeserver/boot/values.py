@@ -11,6 +11,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pxeserver.boot.architectures import arch_name, family
 from pxeserver.boot.catalog import Catalog
@@ -225,9 +226,27 @@ def _arch_matches(wanted: str, arch: int | None, recorded: str) -> bool:
 def _in_subnet(network: str, machine: Machine) -> bool:
     if machine.subnet == network:
         return True
-    try:
-        return machine.address is not None and ipaddress.ip_address(machine.address) in ipaddress.ip_network(
-            network
-        )
-    except ValueError:
+    if machine.address is None:
         return False
+    span, number = _span(network), _number(machine.address)
+    return span is not None and number is not None and span[0] <= number <= span[1]
+
+
+@lru_cache(maxsize=4096)
+def _span(network: str) -> tuple[int, int] | None:
+    """First and last address of a network, as numbers; None where the text is none. Kept: it is on the
+    packet path.
+    """
+    try:
+        parsed = ipaddress.IPv4Network(network)
+    except ValueError:
+        return None
+    return int(parsed.network_address), int(parsed.broadcast_address)
+
+
+@lru_cache(maxsize=4096)
+def _number(address: str) -> int | None:
+    try:
+        return int(ipaddress.IPv4Address(address))
+    except ValueError:
+        return None
