@@ -133,13 +133,12 @@ def _merge_usr(source: Path) -> None:
 
 
 def _modules(source: Path, root: Path, release: str, recipe: Mapping[str, Any]) -> None:
-    # depmod looks in lib/modules, which leads to usr/lib/modules in both trees.
+    # Newer packages have everything below usr, and depmod looks in lib/modules.
     (root / "usr/lib").mkdir(parents=True)
     (root / "lib").symlink_to("usr/lib")
     if not (source / "lib").exists():
         (source / "lib").symlink_to("usr/lib")
     tree, target = source / "lib/modules" / release, root / "usr/lib/modules" / release
-    kernelmodules.depmod(source, release)
     kernelmodules.install(tree, kernelmodules.select(tree, recipe["modules"], recipe["drop_modules"]), target)
     kernelmodules.depmod(root, release)
     for unread in target.glob("*.bin"):

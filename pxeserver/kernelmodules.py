@@ -10,17 +10,42 @@ from pathlib import Path
 
 
 def select(tree: Path, wanted: Sequence[str], dropped: Sequence[str] = ()) -> list[str]:
-    """Modules (paths below `tree`, a lib/modules/VERSION with modules.dep) that begin with `wanted`, and
-    what they need.
+    """Modules (paths below `tree`, a lib/modules/VERSION) that begin with `wanted`, and what they depend
+    on.
 
-    What one of them depends on stays even where `dropped` names it.
+    What one of them depends on stays even where `dropped` names it. ValueError where a needed module is
+    missing.
     """
-    needs: dict[str, list[str]] = {}
-    for line in (tree / "modules.dep").read_text().splitlines():
-        name, _, rest = line.partition(":")
-        needs[name] = rest.split()
-    chosen = [m for m in needs if m.startswith(tuple(wanted)) and not m.startswith(tuple(dropped) or ("\0",))]
-    return sorted({*chosen, *(need for module in chosen for need in needs[module])})
+    paths = sorted(str(path.relative_to(tree)) for path in tree.rglob("*.ko*"))
+    by_name = {_name(path): path for path in paths}
+    queue = [
+        p for p in paths if p.startswith(tuple(wanted)) and not (dropped and p.startswith(tuple(dropped)))
+    ]
+    chosen: set[str] = set()
+    while queue:
+        path = queue.pop()
+        if path in chosen:
+            continue
+        chosen.add(path)
+        for need in _modinfo(tree / path, "depends"):
+            for name in filter(None, need.split(",")):
+                if name.replace("-", "_") not in by_name:
+                    raise ValueError(f"{path} needs the module {name}, which is not there")
+                queue.append(by_name[name.replace("-", "_")])
+    return sorted(chosen)
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2].partition(".")[0].replace("-", "_")
+
+
+def _modinfo(module: Path, key: str) -> list[str]:
+    """The values of one key in a module's modinfo section."""
+    raw = module.read_bytes()
+    words = (lzma.decompress(raw) if module.suffix == ".xz" else raw).split(b"\0")
+    mark = key.encode() + b"="
+    # Code may hold the same bytes by chance: what is no plain text is not modinfo.
+    return [word.removeprefix(mark).decode() for word in words if word.startswith(mark) and word.isascii()]
 
 
 def install(tree: Path, modules: Iterable[str], target: Path) -> None:
@@ -46,11 +71,5 @@ def depmod(root: Path, version: str) -> None:
 
 
 def firmware_of(modules: Iterable[Path]) -> set[str]:
-    """The firmware files that modules name in their modinfo section."""
-    names = set()
-    for module in modules:
-        raw = module.read_bytes()
-        for word in (lzma.decompress(raw) if module.suffix == ".xz" else raw).split(b"\0"):
-            if word.startswith(b"firmware=") and word.isascii():
-                names.add(word.removeprefix(b"firmware=").decode())
-    return names
+    """The firmware files that modules name."""
+    return {name for module in modules for name in _modinfo(module, "firmware")}

@@ -57,7 +57,7 @@ class WriteOrder:
                 serial=str(disk.get("serial") or ""),
                 path=str(disk.get("path") or ""),
                 # Without a word about what may be overwritten, only an empty disk may be.
-                expected=tuple(sorted(str(one) for one in disk.get("signatures") or ())),
+                expected=tuple(sorted(str(one) for one in order.get("signatures") or ())),
                 url=str(order["url"]),
                 manifest=str(order.get("manifest") or f"{order['url']}.manifest"),
                 size=int(order["size"]),
