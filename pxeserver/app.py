@@ -24,7 +24,7 @@ from pxeserver import logs, mounts, privileges
 from pxeserver.config import ConfigErrors, Settings
 from pxeserver.notify import keep_watchdog_fed, notify
 from pxeserver.run import CONFIG, FLAGS
-from pxeserver.supervisor import EXIT_CONFIGURATION, EXIT_HOPELESS, PARENT
+from pxeserver.supervisor import EXIT_CONFIGURATION, EXIT_HOPELESS, PARENT, WAIT
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,8 @@ def main(arguments: list[str] | None = None) -> int:
         return EXIT_HOPELESS
     logs.start(name, settings.server.log_level)
     body = _worker if name == "worker" else _control
+    if not _told_to_begin(name):
+        return 0
     try:
         with asyncio.Runner(loop_factory=_loop_factory(settings, name)) as runner:
             runner.run(_until_stopped(body, settings))
@@ -77,6 +79,19 @@ def main(arguments: list[str] | None = None) -> int:
         notify(STATUS=f"failed: {error}")
         return 1
     return 0
+
+
+def _told_to_begin(name: str) -> bool:
+    """A spare loads everything, then waits until it is needed; False where it never is."""
+    waits = os.environ.get(WAIT, "")
+    if not waits:
+        return True
+    if name == "worker":
+        import pxeserver.app_worker  # noqa: PLC0415 - this is what takes the time
+
+        del pxeserver
+    with os.fdopen(int(waits), "rb") as told:
+        return bool(told.read(2))
 
 
 def _mendable(error: Exception) -> bool:

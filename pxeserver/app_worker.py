@@ -13,6 +13,7 @@ from typing import Self
 
 from pxeserver import sockets
 from pxeserver.answers import tftp_names
+from pxeserver.bootmenu import Menus
 from pxeserver.config import Settings
 from pxeserver.imagestore.store import Store
 from pxeserver.protocols.tftp.transfers import Limits
@@ -31,7 +32,7 @@ from pxeserver.worker_site import Probe, SiteKeeper
 
 log = logging.getLogger(__name__)
 
-STOP_SECONDS = 1.0
+STOP_SECONDS = 0.8
 """For transfers that are under way when the process is told to end."""
 _NEEDED = ("dhcp", "proxydhcp", "tftp", "http", "worker")
 
@@ -90,7 +91,7 @@ class WorkerParts:
             BootHttp(
                 worker,
                 store.blobs.open_manifest,
-                DecidedScripts(),
+                DecidedScripts(Menus().arrange),
                 HttpLimits(
                     idle_timeout=settings.http.idle_seconds,
                     per_address=settings.http.max_connections_per_address,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +11,10 @@ from pxeserver.api.rooms import Seen
 from pxeserver.boot.model import Event, Promise
 from pxeserver.channel import SiteBody
 from pxeserver.control_link import WorkerConnection
+from pxeserver.inventory import BadInventory
 from pxeserver.live import Hall
+
+log = logging.getLogger(__name__)
 
 
 class KnownWorker:
@@ -46,8 +50,14 @@ class KnownWorker:
         self._hall.ingest_event(event)
 
     async def answer(self, kind: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Answer a question."""
-        return await self._hall.answer(kind, body)
+        """Answer a question. A malformed inventory is an answer too: asking again would not mend it."""
+        try:
+            return await self._hall.answer(kind, body)
+        except BadInventory as error:
+            log.warning(
+                "inventory refused", extra={"mac": body.get("machine", {}).get("mac", ""), "why": error}
+            )
+            return {"ok": False, "why": str(error)}
 
     def ignored(self, reason: str, count: int) -> None:
         """Count silences of the boot plane."""

@@ -97,7 +97,12 @@ def _run(settings: Settings, config: Path | None, flags: Mapping[str, Any]) -> i
     reports = Reports()
     children = (
         Child(
-            "worker", command("worker"), ("dhcp", "proxydhcp", "tftp", "http", "worker"), 1.0, reports.heard
+            "worker",
+            command("worker"),
+            ("dhcp", "proxydhcp", "tftp", "http", "worker"),
+            longest_pause=1.0,
+            heard=reports.heard,
+            has_spare=True,
         ),
         Child("control", command("control"), ("api",), 5.0, reports.heard),
     )

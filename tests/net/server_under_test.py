@@ -183,17 +183,22 @@ class Server:
         """What the server has written since its last start."""
         return self.process.text() if self.process else ""
 
-    def pid(self, child: str) -> int | None:
-        """The process id of the "worker" or "control" child."""
+    def pids(self, child: str) -> list[int]:
+        """The process ids of the "worker" or "control" children, the serving one first, then its spare."""
         if self.process is None:
-            return None
+            return []
+        found = []
         with suppress(psutil.NoSuchProcess):
             # nsenter replaces itself by the program, so this is the supervisor.
-            for process in psutil.Process(self.process.pid).children(recursive=True):
+            for process in psutil.Process(self.process.pid).children():
                 with suppress(psutil.NoSuchProcess):
                     if process.cmdline()[-2:] == ["pxeserver.app", child]:
-                        return process.pid
-        return None
+                        found.append((process.create_time(), process.pid))
+        return [pid for _, pid in sorted(found)]
+
+    def pid(self, child: str) -> int | None:
+        """The process id of the serving child."""
+        return next(iter(self.pids(child)), None)
 
     def kill(self, child: str) -> int:
         """Kill a child with SIGKILL; returns the pid it had."""

@@ -58,21 +58,21 @@ def test_the_start_up_lines_say_what_matters(server: Server) -> None:
 
 def test_ctrl_c_ends_everything_within_two_seconds(server: Server) -> None:
     process = server.start()
-    pids = [server.pid("worker"), server.pid("control"), process.pid]
+    pids = server.pids("worker") + server.pids("control")
     began = time.monotonic()
     os.kill(process.pid, signal.SIGINT)
     eventually(lambda: process.returncode is not None, 5, "did not end")
     assert time.monotonic() - began < 2
     assert process.returncode == 0
-    assert not any(pid and psutil.pid_exists(pid) for pid in pids[:2])
+    assert not any(psutil.pid_exists(pid) for pid in pids)
     assert "Traceback" not in server.log
 
 
 def test_killing_the_parent_leaves_no_orphans(server: Server) -> None:
     process = server.start()
-    pids = [server.pid("worker"), server.pid("control")]
+    pids = server.pids("worker") + server.pids("control")
     process.kill()
-    eventually(lambda: not any(pid and psutil.pid_exists(pid) for pid in pids), 4, "orphans")
+    eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids), 4, "orphans")
 
 
 def test_machines_boot_while_the_control_process_is_dead(server: Server) -> None:
@@ -114,6 +114,8 @@ def test_the_worker_is_back_within_two_seconds_also_without_control(server: Serv
     boots(server.machine())
     make_unstartable(server)
     for number in range(2, 5):
+        eventually(lambda: len(server.pids("worker")) == 2, 20, "no spare")
+        eventually(lambda: server.machine(number + 10).discover(), 5, "does not serve")
         server.kill("worker")
         began = time.monotonic()
         server.machine(number).offered(2.0)
@@ -131,22 +133,30 @@ def make_unstartable(server: Server) -> None:
 def test_an_installed_machine_gets_its_disk_without_control_and_after_a_kill(server: Server) -> None:
     server.start()
     machine = server.machine()
-    server.cli(
-        "profile", "add", "setup", "--kind", "script", "--install", "--script", "#!ipxe\necho installing\n"
-    )
+    script = server.folder / "setup.ipxe"
+    script.write_text("#!ipxe\necho installing\n")
+    server.cli("profile", "add", "setup", "--kind", "script", "--install", "--script", str(script))
     server.cli("node", "add", "n1", "--mac", machine.mac, "--uuid", str(machine.uuid))
     server.cli("node", "set", "n1", "profile=setup")
-    server.cli("node", "install", "n1", "--yes")
-    server.cli("node", "consent", "n1", "--yes", check=False)
-    script = eventually(lambda: s if "installing" in (s := machine.script()) else "", 5, "no installer")
-    attempt = re.search(r"/a/([a-z2-7]{10})/", machine.offered(ipxe=True) + script)
-    assert attempt
-    machine.http(f"/a/{attempt.group(1)}/report", {"event": "installed"})
+    attempt = attempt_of(machine.offered(ipxe=True))
+    disk = {"path": "/dev/vda", "serial": "D1", "size": 1 << 33, "signatures": ["ext4"], "model": "disk"}
+    machine.http(f"/a/{attempt}/inventory", {"format": 1, "disks": [disk]})
+    server.cli("node", "install", "n1")
+    server.cli("node", "consent", "n1", "D1", "--yes")
+    text = eventually(lambda: s if "installing" in (s := machine.script()) else "", 5, "no installer")
+    machine.http(f"/a/{attempt_of(text)}/report", {"event": "installed"})
     make_unstartable(server)
     server.kill("worker")
-    script = boots(machine)
-    assert "installing" not in script
-    assert "local" in script
+    text = boots(machine)
+    assert "installing" not in text
+    assert "local disk" in text
+
+
+def attempt_of(text: str) -> str:
+    """The attempt's id in a URL or a script."""
+    found = re.search(r"(?:/a/|# attempt )([a-z2-7]{10})", text)
+    assert found, text
+    return found.group(1)
 
 
 def test_children_have_given_root_away(server: Server) -> None:

@@ -75,6 +75,29 @@ async def test_a_killed_child_is_back_at_once(tmp_path: Path) -> None:
             assert time.monotonic() - began < 2
 
 
+async def test_a_spare_takes_over_and_gets_a_spare_itself(tmp_path: Path) -> None:
+    heard = Heard()
+    waits = (
+        "import os; w = os.environ['PXESERVER__WAIT'];"
+        " told = os.read(int(w), 2) if w else b'go'; told or os._exit(0);"
+    )
+    one = child(waits + READY + "time.sleep(60)", heard)
+    one.has_spare = True
+    async with running(tmp_path, one):
+        for life in range(3):
+            pid = await heard.pid(life)
+            async with asyncio.timeout(20):
+                while one.spare is None:
+                    await asyncio.sleep(0.05)
+            spare = one.spare.process.pid
+            assert len(heard.pids()) == life + 1
+            os.kill(pid, signal.SIGKILL)
+            assert await heard.pid(life + 1) == spare
+            last = spare
+    assert gone(last)
+    assert one.spare is None or gone(one.spare.process.pid)
+
+
 async def test_one_child_that_cannot_start_leaves_the_other_alone(tmp_path: Path) -> None:
     heard = Heard()
     failing = child("raise SystemExit(1)", heard, "two")
