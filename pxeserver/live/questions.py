@@ -95,19 +95,23 @@ class Questions:
         node = self._node(machine, body.get("node_id"))
         if node is None:
             return _wait("the machine is no node yet: approve it, and order something")
+        arch = node.hardware.get("arch", "")
+        vendor = node.hardware.get("vendor", "")
+        arch_number = int(arch) if arch.isdigit() else None
+        machine = replace(machine, uuid=node.uuid, arch=arch_number, vendor=vendor)
         async with self._care.read() as connection:
             order = await Nodes(connection).waiting_order(node.id)
             inventory = await Inventories(connection).newest(node_id=node.id)
         if order is not None:
-            return await self._hand(order, node, attempt)
+            return await self._hand(order, node, machine, attempt)
         report = inventory[0].body if inventory and inventory[0].attempt == attempt else None
         return self._install(node, machine, attempt, report)
 
-    async def _hand(self, order: OperatorOrder, node: Node, attempt: str) -> Answer:
+    async def _hand(self, order: OperatorOrder, node: Node, machine: Machine, attempt: str) -> Answer:
         """Hand out an operator's order, once: it is marked before the machine has it."""
         answer: Answer = {"order": order.kind}
         if order.kind == "boot":
-            answer = self._boot(order.profile or "", node, attempt)
+            answer = self._boot(order.profile or "", node, machine, attempt)
         async with self._care.write() as connection:
             nodes = Nodes(connection)
             current = await nodes.waiting_order(node.id)
@@ -116,13 +120,12 @@ class Questions:
             await nodes.hand_order(order.id, attempt, self._clock())
         return answer
 
-    def _boot(self, name: str, node: Node, attempt: str) -> Answer:
+    def _boot(self, name: str, node: Node, machine: Machine, attempt: str) -> Answer:
         """The files and arguments that start a profile from the running system."""
         catalog = self._memory.catalog
         profile = catalog.profiles.get(name)
         if profile is None:
             return _wait(f"profile {name} is gone")
-        machine = Machine(mac=node.macs[0] if node.macs else "", uuid=node.uuid)
         found = plan(machine, node, catalog, self._memory.nodes, attempt)
         try:
             steps = boot_steps(profile, found, f"{ORIGIN}/a/{attempt}", catalog)
@@ -148,7 +151,7 @@ class Questions:
             return {"order": "reboot"}
         found = plan(machine, node, catalog, nodes, attempt)
         profile = found.profile
-        if found.action is Action.HOLD:
+        if found.action in (Action.HOLD, Action.REFUSED):
             return _wait(found.why)
         if found.action is not Action.INSTALL or profile is None or profile.kind is not ProfileKind.DISK:
             return _wait("")

@@ -1,0 +1,79 @@
+"""Attempts that go silent are closed with a reason; old records go; a backup is made each day."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pxeserver.boot.model import EventKind
+from pxeserver.live import Hall
+from pxeserver.live.keeping import Keeping, Windows
+
+
+def keeping(hall: Hall, **windows: float) -> Keeping:
+    return Keeping(hall._care, hall._feed, hall._clock, Windows(**windows))  # type: ignore[arg-type]
+
+
+async def test_a_silent_attempt_is_closed_with_its_diagnosis(hall: Hall, event, clock) -> None:
+    hall.ingest_event(event(EventKind.DISCOVERED, "a1"))
+    hall.ingest_event(event(EventKind.OFFERED, "a1"))
+    await hall.settled()
+    assert await keeping(hall).close_silent() == []
+    clock.now += 300
+    (closed,) = await keeping(hall).close_silent()
+    assert (closed.kind, closed.attempt) == (EventKind.CLOSED, "a1")
+    assert closed.detail["diagnosis"]
+    record = await hall.attempt_record("a1")
+    assert record is not None
+    assert (record.closed, record.diagnosis) == (clock.now, closed.detail["diagnosis"])
+    assert record.text
+    assert record.next_step
+    assert record.timeline[-1] == closed
+    assert await keeping(hall).close_silent() == [], "once"
+    clock.now += 10
+    hall.ingest_event(event(EventKind.BOOTED, "a1"))
+    await hall.settled()
+    again = await hall.attempt_record("a1")
+    assert again is not None
+    assert again.closed is None, "a sign of life opens it again"
+
+
+async def test_a_boot_that_went_well_is_closed_without_one(hall: Hall, event, clock) -> None:
+    for kind in (EventKind.DISCOVERED, EventKind.SCRIPT_SENT, EventKind.BOOTED):
+        clock.now += 1
+        hall.ingest_event(event(kind, "a1"))
+    await hall.settled()
+    clock.now += 60
+    assert await keeping(hall).close_silent() == []
+    clock.now += 100
+    (closed,) = await keeping(hall).close_silent()
+    assert closed.detail["diagnosis"] == ""
+
+
+async def test_old_attempts_are_forgotten(hall: Hall, event, clock) -> None:
+    for i in range(30):
+        clock.now += 1
+        hall.ingest_event(event(EventKind.BOOTED, f"a{i}"))
+    await hall.settled()
+    clock.now += 1000
+    await keeping(hall).close_silent()
+    await keeping(hall, keep_count=10).tidy()
+    assert [a["id"] for a in await hall.attempts()] == [f"a{i}" for i in range(29, 19, -1)]
+    clock.now += 31 * 86400
+    await keeping(hall).tidy()
+    assert await hall.attempts() == []
+
+
+async def test_a_backup_a_day_and_only_some_are_kept(hall: Hall, clock, tmp_path: Path, monkeypatch) -> None:
+    import time
+
+    clock.now = time.time()
+    keeper = keeping(hall, backups_kept=3)
+    first = await keeper.back_up()
+    assert first is not None
+    assert await keeper.back_up() is None
+    for _ in range(4):
+        clock.now += 90_000
+        assert await keeper.back_up() is not None
+    left = sorted((tmp_path / "backups").iterdir())
+    assert len(left) == 3
+    assert first not in left
