@@ -171,8 +171,9 @@ class DhcpServer:
         server = request.server_id
         if boot_port and (server is None or server in self._links.own):
             return MessageType.ACK
-        # On port 67 a DHCP server on this host has our identifier too: who asks for an address asks that one.
-        if server in self._links.own and request.requested_ip is None and request.ciaddr is not None:
+        # On port 67 a DHCP server on this host has our identifier too. Who has no address yet asks that one
+        # for it.
+        if server in self._links.own and request.ciaddr is not None:
             return MessageType.ACK
         return Ignore(Reason.OTHER_SERVER, server or "no server named")
 

@@ -188,14 +188,18 @@ class Bench:
         """The answer to one datagram, at once or from its task; None where there is none."""
         self.sent.clear()
         answer = self.server.answer(datagram)
-        while self.server._full._tasks:
-            await asyncio.sleep(0)
+        await self.settled()
         if isinstance(answer, Answer):
             self.sent.append(answer)
         if isinstance(answer, Ignore):
             self.plane.ignored(answer)
             return answer
         return decode(self.sent[-1].data) if self.sent else None
+
+    async def settled(self) -> None:
+        """Until no client waits for anything."""
+        while self.server._full._tasks:
+            await asyncio.sleep(0)
 
     async def reply(self, datagram: Datagram) -> Packet:
         found = await self.ask(datagram)

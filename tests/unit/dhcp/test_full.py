@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import seeds
+from dhcp_mutants import mutants
 from dhcp_world import SUBNET, US, Bench, FakePlane, broadcast, kind, unicast
 
 from pxeserver.boot.model import Lease, Promise, Reason
@@ -164,8 +165,7 @@ async def test_discovers_during_the_check_are_answered_once_with_the_newest_xid(
     other = bench.server.answer(broadcast(seeds.from_client(1, mac=b"\x02\0\0\0\0\xff")))
     assert isinstance(other, Answer)
     gate.set()
-    while bench.server._full._tasks:
-        await asyncio.sleep(0)
+    await bench.settled()
     assert [decode(a.data).xid for a in bench.sent] == [2]
 
 
@@ -317,3 +317,20 @@ SILENT = {
 @pytest.mark.parametrize("datagram", SILENT.values(), ids=SILENT)
 async def test_odd_requests_are_silent(bench: Bench, datagram: Datagram) -> None:
     assert await bench.silence(datagram) is Reason.OTHER_MESSAGE
+
+
+async def test_damaged_packets_break_nothing(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.plane.attempts._limit = 200
+    for number, data in enumerate(mutants(tuple(seeds.ALL.values()), 20_000, seed=11)):
+        bench.server.answer(broadcast(data))
+        bench.server.answer(unicast(data, "10.77.0.50"))
+        if number % 100 == 0:
+            await bench.settled()
+            bench.sent.clear()
+            bench.plane.events.clear()
+            bench.plane.time += 1
+    await bench.settled()
+    assert "lease-task-failed" not in caplog.text
+    # Damaged MACs and identifiers were clients too: the pool was in use, and nothing beyond it.
+    assert 5 <= len(bench.plane.leases) <= 11
+    assert {entry.address for entry in bench.plane.leases} <= {f"10.77.0.{n}" for n in range(100, 111)}

@@ -238,13 +238,20 @@ def test_policies_of_silence(
         assert plane.events[1].detail["reason"] == reason.value
 
 
-def test_a_conflict_of_identities_is_silent(plane: FakePlane, server: DhcpServer) -> None:
-    plane.nodes().put(Node(1, "one", uuid=seeds.UUID))
-    plane.nodes().put(Node(2, "two", uuid=seeds.UUID))
-    answer = server.answer(broadcast(seeds.edk2(7)))
-    # Whether a conflict is told on the screen or by silence is decided in boot/plan.py; here nothing may be
-    # raised.
-    assert isinstance(answer, Ignore | Answer)
+def test_a_conflict_of_identities_is_answered_so_that_the_screen_can_tell(
+    plane: FakePlane, server: DhcpServer
+) -> None:
+    for number in (1, 2):
+        plane.nodes().put(Node(number, f"node{number}", uuid=seeds.UUID))
+    answered(server, broadcast(seeds.edk2(7)))
+    assert "claimed by" in str(plane.events[-1].detail["why"])
+    assert plane.events[-1].node_id is None
+
+
+def test_events_name_the_node(plane: FakePlane, server: DhcpServer) -> None:
+    plane.nodes().put(Node(7, "web1", uuid=seeds.UUID))
+    answered(server, broadcast(seeds.edk2(7)))
+    assert plane.events[-1].node_id == 7
 
 
 def test_silences_reach_the_counter(server: DhcpServer, plane: FakePlane) -> None:
