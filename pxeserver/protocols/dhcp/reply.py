@@ -23,6 +23,16 @@ from pxeserver.protocols.dhcp.options import decode_sub_options, encode_sub_opti
 from pxeserver.protocols.dhcp.packet import NO_ADDRESS, MalformedPacket, Packet, encode
 from pxeserver.protocols.dhcp.pxe import FIRMWARE_HTTP, HTTP_CLIENT, PXE_CLIENT, PxeRequest
 
+# Plain numbers and ready bytes: this is the packet path, and an enum's member costs a call.
+_TYPE: Final = Option.MESSAGE_TYPE.value
+_SERVER: Final = Option.SERVER_ID.value
+_CLASS: Final = Option.VENDOR_CLASS.value
+_VENDOR: Final = Option.VENDOR_SPECIFIC.value
+_UUID: Final = Option.CLIENT_UUID.value
+_RELAY: Final = Option.RELAY_AGENT.value
+_REPLY: Final = Op.REPLY.value
+_TYPES: Final = {message: bytes((message,)) for message in MessageType}
+
 _FILE_FIELD: Final = 127  # one of the 128 bytes stays NUL: old ROMs read it as a C string
 _USE_BOOT_FILE: Final = {PxeOption.DISCOVERY_CONTROL.value: bytes((DiscoveryControl.USE_BOOT_FILE,))}
 _PXE_OPTIONS: Final = encode_sub_options(_USE_BOOT_FILE)
@@ -39,19 +49,19 @@ class Boot:
 def boot_options(request: PxeRequest) -> dict[int, bytes]:
     """The options that make a reply an answer to a PXE or HTTP boot client."""
     http = request.kind == FIRMWARE_HTTP
-    options = {Option.VENDOR_CLASS.value: HTTP_CLIENT if http else PXE_CLIENT}
+    options = {_CLASS: HTTP_CLIENT if http else PXE_CLIENT}
     if not http:
-        options[Option.VENDOR_SPECIFIC.value] = _pxe_options(request)
-    uuid = request.packet.options.get(Option.CLIENT_UUID.value)
+        options[_VENDOR] = _pxe_options(request)
+    uuid = request.packet.options.get(_UUID)
     if uuid is not None and len(uuid) == 17:
-        options[Option.CLIENT_UUID.value] = uuid
+        options[_UUID] = uuid
     return options
 
 
 def _pxe_options(request: PxeRequest) -> bytes:
     """Option 43 of the reply. A client that asks for a menu's boot item wants that item repeated (PXE 2.1
     section 3.2)."""
-    asked = request.packet.options.get(Option.VENDOR_SPECIFIC.value)
+    asked = request.packet.options.get(_VENDOR)
     if asked is None:
         return _PXE_OPTIONS
     try:
@@ -67,8 +77,8 @@ def boot_reply(request: PxeRequest, message: MessageType, boot: Boot) -> bytes:
     """The answer of a boot server beside another DHCP server: where to boot from, and no address."""
     packet = request.packet
     options = {
-        Option.MESSAGE_TYPE.value: bytes((message,)),
-        Option.SERVER_ID.value: packed(boot.server),
+        _TYPE: _TYPES[message],
+        _SERVER: packed(boot.server),
         **boot_options(request),
     }
     file = place_file(boot.file, options)
@@ -98,11 +108,11 @@ def finish(
     """The reply to `packet` as bytes: the header fields that RFC 2131 table 3 copies, and the relay's
     option 82 (RFC 3046)."""
     if packet.giaddr != NO_ADDRESS:
-        relay = packet.options.get(Option.RELAY_AGENT.value)
+        relay = packet.options.get(_RELAY)
         if relay is not None:
-            options[Option.RELAY_AGENT.value] = relay
+            options[_RELAY] = relay
     reply = Packet(
-        op=Op.REPLY.value,
+        op=_REPLY,
         xid=packet.xid,
         chaddr=packet.chaddr,
         htype=packet.htype,
