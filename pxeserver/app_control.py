@@ -18,7 +18,10 @@ from pxeserver.api import application
 from pxeserver.config import Settings
 from pxeserver.control import KnownWorker
 from pxeserver.control_link import WorkerDialer
+from pxeserver.discovery import BuildFailed
+from pxeserver.discoveryshelf import NAME, PROFILE, DiscoveryShelf
 from pxeserver.imagestore.store import Store
+from pxeserver.inventory import parse_inventory
 from pxeserver.live import Hall, Refused
 from pxeserver.loaderbundle import LoaderShelf
 from pxeserver.loaders import LoadersUnavailable
@@ -55,7 +58,12 @@ class ControlParts:
             raise OSError("started without its socket: use `pxeserver run` or systemd")
         state = settings.server.state_dir
         store = Store(state / "images")
-        hall = Hall(state / "db.sqlite3", policy=settings.policy_model(), backups=state / "backups")
+        hall = Hall(
+            state / "db.sqlite3",
+            policy=settings.policy_model(),
+            backups=state / "backups",
+            check_inventory=lambda told: parse_inventory(told).model_dump(mode="json"),
+        )
         loaders = settings.loaders
         shelf = LoaderShelf(store, settings.loaders_dir, fetch=loaders.fetch, mirror=loaders.mirror)
         worker = KnownWorker(hall)
@@ -70,7 +78,7 @@ class ControlParts:
 
     def endless(self) -> list[Awaitable[None]]:
         """What runs until the end."""
-        return [self.dialer.run(), self._have_loaders(), self._tell_status()]
+        return [self.dialer.run(), self._have_loaders(), self._have_discovery(), self._tell_status()]
 
     async def _have_loaders(self) -> None:
         """Put the loaders into the store and the database, and try again for as long as there are none."""
@@ -86,6 +94,23 @@ class ControlParts:
             except (LoadersUnavailable, OSError, ValueError, Refused) as error:
                 log.warning("no loaders yet", extra={"error": error})
                 self._report(f"none: {error}")
+            await asyncio.sleep(_LOADERS_AGAIN)
+
+    async def _have_discovery(self) -> None:
+        """Build the discovery system where it is not there, and publish it with the profile that boots it."""
+        loaders = self.settings.loaders
+        shelf = DiscoveryShelf(self.store, self.settings.loaders_dir / NAME, build=loaders.fetch)
+        while True:
+            try:
+                image = await asyncio.to_thread(shelf.ensure, log.info)
+                async with self.hall.edit(BY) as edit:
+                    if self.hall.catalog().images.get(NAME) != image:
+                        await edit.put_image(image)
+                    if NAME not in self.hall.catalog().profiles:
+                        await edit.put_profile(PROFILE)
+                await asyncio.Event().wait()
+            except (BuildFailed, OSError, ValueError, Refused) as error:
+                log.warning("no discovery system yet", extra={"error": error})
             await asyncio.sleep(_LOADERS_AGAIN)
 
     def _report(self, loaders: str) -> None:
