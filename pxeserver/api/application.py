@@ -107,9 +107,10 @@ def _of_http(request: web.Request, error: web.HTTPException) -> Problem:
 
 async def serve(app: web.Application, sock: socket.socket) -> web.AppRunner:
     """Answer on this socket until the runner's cleanup()."""
-    # Uploads are long: the body's own time limits hold, not a limit of the whole request.
+    # An edit whose caller goes away is carried out all the same: cut off between its commit and what follows
+    # from it, the memory would no longer be what the database is.
     runner = web.AppRunner(
-        app, keepalive_timeout=10, access_log=None, handler_cancellation=True, shutdown_timeout=1
+        app, keepalive_timeout=10, access_log=None, handler_cancellation=False, shutdown_timeout=1
     )
     await runner.setup()
     await web.SockSite(runner, sock).start()

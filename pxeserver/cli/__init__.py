@@ -45,6 +45,7 @@ def build() -> App:
     )
     for name, text in NOUNS.items():
         app.command(f"pxeserver.cli.{name}:app", name=name, help=text)
+    app.register_install_completion_command(add_to_startup=False)
     return app
 
 

@@ -60,8 +60,8 @@ No file is needed. What is set comes, later ones winning, from
 
 An unknown key is a fault. All faults are told at once, each with its file and line or its variable:
 `pxeserver config check`. `pxeserver config show` names the origin of every value; `pxeserver config schema`
-prints a JSON Schema for editors. What is set with `pxeserver policy set` is kept in the database and wins over
-the file.
+prints a JSON Schema for editors. What is set with `pxeserver policy set` is kept in the database and wins
+over the file.
 
 ```toml
 [server]

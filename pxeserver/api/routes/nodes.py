@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -39,18 +40,18 @@ def view(call: Call, node: Node) -> NodeView:
     return node_view(node, call.hall.nodes().state(node.id))
 
 
-async def list_nodes(call: Call) -> list[NodeView]:
+async def list_nodes(call: Call) -> Iterator[NodeView]:
     """All nodes, or those that the query selects, by name."""
     query: NodeQuery = call.query
     views = (view(call, node) for node in sorted(call.hall.nodes(), key=lambda n: n.name))
     key, _, value = (query.label or "").partition("=")
-    return [
+    return (
         v
         for v in views
         if (not key or v.labels.get(key) == value)
         and query.profile in (None, v.profile)
         and query.phase in (None, v.state.phase)
-    ]
+    )
 
 
 async def show_node(call: Call) -> NodeDetail:

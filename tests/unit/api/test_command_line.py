@@ -64,9 +64,9 @@ async def test_nodes(cli):
     done = await cli("node", "set", "web", "local_boot=sideways", code=1)
     assert "sanboot" in done.err
     await cli("node", "remove", "n[001-256]", code=2)
-    done = await cli("node", "remove", "n[001-257]", "--yes", code=1)
-    assert "n[001-256]: removed" in done.err and "n257" in done.err
-    assert [n["name"] for n in (await cli("node", "list", "-o", "json")).json()] == ["web"]
+    done = await cli("node", "remove", "n[250-257]", "--yes", code=1)
+    assert "n[250-256]: removed" in done.err and "n257" in done.err
+    assert len((await cli("node", "list", "-o", "json")).json()) == 250
 
 
 async def test_the_life_of_a_machine(cli, server, tmp_path):

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from pxeserver.api.application import DOCUMENT, ROUTES
-from pxeserver.boot.model import Event, EventKind, Lease, Promise, PromiseKind
+from pxeserver.boot.model import Event, EventKind, Lease, Node, Promise, PromiseKind
 
 
 def event(kind=EventKind.OFFERED, attempt="att0000001", **detail):
@@ -176,3 +176,48 @@ async def test_every_body_refuses_unknown_fields(server, route):
     path = route.path.replace("{name}", "x").replace("{arch}", "7")
     status, problem = await server.call(route.method, path, {"surprise": 1})
     assert (status, "surprise" in problem["fields"]) == (422, True)
+
+
+async def test_a_long_list_does_not_hold_up_the_others(server):
+    for number in range(1, 10_001):
+        server.hall._memory.put_node(Node(number, f"n{number}", labels={"rack": "r1"}))
+    gaps, last = [], time.monotonic()
+
+    async def tick():
+        nonlocal last
+        while True:
+            await asyncio.sleep(0)
+            now = time.monotonic()
+            gaps.append(now - last)
+            last = now
+
+    ticking = asyncio.ensure_future(tick())
+    begun = time.monotonic()
+    async with server.session.get("http://x/api/v1/nodes") as answer:
+        body = await answer.read()
+    took = time.monotonic() - begun
+    ticking.cancel()
+    assert body.count(b'"name":"n') == 10_000
+    assert max(gaps) < took / 4
+
+
+async def test_an_edit_is_carried_out_though_its_caller_goes_away(server, monkeypatch):
+    committed = asyncio.Event()
+    finish = server.hall._new_catalog
+
+    async def slow(connection, edit):
+        committed.set()
+        await asyncio.sleep(0.2)
+        return await finish(connection, edit)
+
+    monkeypatch.setattr(server.hall, "_new_catalog", slow)
+    body = b'{"nodes":[{"name":"n1"}]}'
+    _, writer = await asyncio.open_unix_connection(server.path)
+    head = b"POST /api/v1/nodes HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head += b"Content-Length: %d\r\n\r\n"
+    writer.write(head % len(body) + body)
+    await asyncio.wait_for(committed.wait(), 5)
+    writer.close()
+    async with asyncio.timeout(5):
+        while server.hall.node("n1") is None:
+            await asyncio.sleep(0.01)
