@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _KINDS: Final = {kind.value: kind for kind in ClientKind}
+_MAC_FIELD: Final = slice(28, 34)  # of the bytes, for logs of messages that could not be read
 _NOBODY: Final = "0.0.0.0"
 _REQUEST_OP: Final = Op.REQUEST.value
 _FULL: Final = frozenset((DhcpMode.FULL, DhcpMode.RESERVED))
@@ -90,16 +91,22 @@ class DhcpServer:
     def _on_dhcp(self, datagram: Datagram) -> None:
         answer = self.answer(datagram)
         if isinstance(answer, Ignore):
-            self._plane.ignored(answer)
+            self._stay_silent(answer, datagram)
         elif answer is not None:
             self._send(answer)
 
     def _on_boot(self, datagram: Datagram) -> None:
         answer = self.answer(datagram, boot_port=True)
         if isinstance(answer, Ignore):
-            self._plane.ignored(answer)
+            self._stay_silent(answer, datagram)
         elif answer is not None:
             self._boot.send(answer.data, answer.to, ifindex=answer.ifindex, source=answer.source)
+
+    def _stay_silent(self, ignore: Ignore, datagram: Datagram) -> None:
+        self._plane.ignored(ignore)
+        if log.isEnabledFor(logging.DEBUG):
+            mac = datagram.data[_MAC_FIELD].hex(":")
+            log.debug("mac=%s event=silent reason=%s source=%s", mac, ignore.reason.name, datagram.source[0])
 
     def _send(self, answer: Answer) -> None:
         self._dhcp.send(answer.data, answer.to, ifindex=answer.ifindex, source=answer.source)
@@ -109,7 +116,6 @@ class DhcpServer:
         try:
             packet = decode(datagram.data)
         except MalformedPacket as error:
-            log.debug("source=%s event=malformed error=%s", datagram.source[0], error)
             return Ignore(Reason.MALFORMED, str(error))
         if packet.op != _REQUEST_OP:
             return Ignore(Reason.NOT_A_REQUEST)
@@ -200,11 +206,13 @@ class DhcpServer:
         attempt = self._attempt(request, machine)
         chosen = decision.offer(machine, self._plane.catalog(), self._plane.nodes(), link.server, attempt.id)
         if isinstance(chosen, Ignore):
-            self._tell(attempt, EventKind.IGNORED, reason=chosen.reason.value, why=chosen.detail)
+            self._tell(attempt, EventKind.IGNORED, reason=chosen.reason.value, detail=chosen.detail)
+            log.info("mac=%s event=ignored reason=%s", request.mac, chosen.reason.name)
             return chosen
         attempt.node_id = chosen.node_id
         if step is EventKind.BOOT_REQUESTED or request.message is MessageType.DISCOVER:
             self._tell(attempt, step, file=chosen.file, server=chosen.server, why=chosen.why)
+            log.info("mac=%s event=%s kind=%s file=%s", request.mac, step.value, request.kind, chosen.file)
         return Boot(chosen.server, chosen.file.encode())
 
     def _attempt(self, request: PxeRequest, machine: Machine) -> Attempt:

@@ -63,7 +63,8 @@ class Addresses:
         """Whether a REQUEST for this address can be answered from what is on record.
 
         That is its lease or offer, also one that has run out; its node's reservation; or, where the client
-        names this server, an offer that was forgotten in a restart and that nobody else has had since.
+        names this server, an offer that was forgotten in a restart and that nobody else has had since
+        (deviation 6).
         """
         entry = self._plane.leases.get(address)
         if entry is not None and entry.client_id == client.client_id and entry.state != DECLINED:

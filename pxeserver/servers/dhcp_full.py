@@ -169,6 +169,7 @@ class FullDhcp:
             BOUND,
         )
         if await self._record(lease):
+            log.info("mac=%s address=%s event=leased seconds=%d", client.mac, address, lease.expires - now)
             self._given(client, address)
             self._send(self._reply(client, MessageType.ACK, address))
 

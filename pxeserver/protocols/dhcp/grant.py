@@ -14,7 +14,7 @@ from pxeserver.protocols.dhcp.pxe import MIN_MESSAGE, PxeRequest
 from pxeserver.protocols.dhcp.reply import Boot, boot_options, finish, place_file
 
 _ALWAYS: Final = frozenset((Option.SUBNET_MASK.value, Option.ROUTER.value, Option.DNS.value))
-"""Sent to clients that did not ask too: firmware that lists nothing still needs them."""
+"""Sent also to clients that did not list them: they are of no use without (deviation 4)."""
 
 
 @dataclass(frozen=True, slots=True)

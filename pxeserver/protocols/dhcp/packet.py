@@ -105,6 +105,7 @@ def _read_overloaded(
     if len(which) != 1 or not 1 <= which[0] <= OverloadField.BOTH:
         raise MalformedPacket("option 52 names no field")
     # Each field is read once, file before sname (RFC 3396 section 5); an option 52 inside them means nothing.
+    # Their END may be missing: deviation 5.
     if which[0] & OverloadField.FILE:
         decode_options(data, *_FILE_FIELD, options, need_end=False)
         file = b""

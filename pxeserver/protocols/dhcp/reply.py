@@ -47,7 +47,7 @@ class Boot:
 
 
 def boot_options(request: PxeRequest) -> dict[int, bytes]:
-    """The options that make a reply an answer to a PXE or HTTP boot client."""
+    """The options that make a reply an answer to a PXE or HTTP boot client (deviation 4)."""
     http = request.kind == FIRMWARE_HTTP
     options = {_CLASS: HTTP_CLIENT if http else PXE_CLIENT}
     if not http:
