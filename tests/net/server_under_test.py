@@ -74,9 +74,14 @@ class Machine:
         return head + MAGIC + b"".join(bytes((c, len(v))) + v for c, v in options) + b"\xff"
 
     def discover(self, *, ipxe: bool = False, timeout: float = 1.0) -> str | None:
-        """Broadcast a DISCOVER; the boot file of the answer, None where there is none."""
+        """Broadcast a DISCOVER; the boot file of the first answer, None where there is none."""
+        return next(iter(self.offers(ipxe=ipxe, timeout=timeout, most=1)), None)
 
-        def ask() -> str | None:
+    def offers(self, *, ipxe: bool = False, timeout: float = 1.0, most: int = 10) -> list[str]:
+        """Broadcast a DISCOVER; the boot files of the answers that come in time."""
+
+        def ask() -> list[str]:
+            files: list[str] = []
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
@@ -85,13 +90,14 @@ class Machine:
                 sock.settimeout(timeout)
                 sent = self.packet(ipxe=ipxe)
                 sock.sendto(sent, ("255.255.255.255", 67))
-                while True:
+                while len(files) < most:
                     try:
                         data = sock.recv(2048)
                     except TimeoutError:
-                        return None
+                        break
                     if data[4:8] == sent[4:8] and data[0] == 2:
-                        return boot_file(data)
+                        files.append(boot_file(data))
+            return files
 
         return self.space.call(ask)
 

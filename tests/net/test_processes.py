@@ -118,7 +118,7 @@ def test_the_worker_is_back_within_two_seconds_also_without_control(server: Serv
     make_unstartable(server)
     for number in range(2, 5):
         eventually(lambda: len(server.pids("worker")) == 2, 20, "no spare")
-        eventually(lambda: server.machine(number + 10).discover(), 5, "does not serve")
+        eventually(server.machine(number + 10).discover, 5, "does not serve")
         server.kill("worker")
         began = time.monotonic()
         server.machine(number).offered(2.0)
@@ -142,7 +142,14 @@ def test_an_installed_machine_gets_its_disk_without_control_and_after_a_kill(ser
     server.cli("node", "add", "n1", "--mac", machine.mac, "--uuid", str(machine.uuid))
     server.cli("node", "set", "n1", "profile=setup")
     attempt = attempt_of(machine.offered(ipxe=True))
-    disk = {"name": "vda", "path": "/dev/vda", "serial": "D1", "size": 1 << 33, "signatures": ["ext4"], "model": "disk"}
+    disk = {
+        "name": "vda",
+        "path": "/dev/vda",
+        "serial": "D1",
+        "size": 1 << 33,
+        "signatures": ["ext4"],
+        "model": "disk",
+    }
     machine.http(f"/a/{attempt}/inventory", {"format": 1, "disks": [disk]})
     server.cli("node", "install", "n1")
     server.cli("node", "consent", "n1", "D1", "--yes")
@@ -175,7 +182,7 @@ def test_children_have_given_root_away(server: Server) -> None:
 
 
 def test_a_taken_port_names_its_holder(server: Server) -> None:
-    hold = "import socket,time; s=socket.create_server(('0.0.0.0', 80)); print('held', flush=True); time.sleep(60)"
+    hold = "import socket,time; s=socket.create_server(('', 80)); print('held', flush=True); time.sleep(60)"
     with server.space.start([sys.executable, "-c", hold], server.folder / "holder.log") as holder:
         holder.wait_for_text("held")
         process = server.start(wait=False)
@@ -254,3 +261,39 @@ def test_without_root_it_says_what_it_needs(server: Server) -> None:
 def shared(path: Path) -> bool:
     """Whether everybody may enter this folder."""
     return all(place.stat().st_mode & 0o001 for place in (path, *path.parents))
+
+
+def test_another_boot_server_makes_the_default_policy_step_back(server: Server) -> None:
+    words = [
+        "dnsmasq",
+        "--keep-in-foreground",
+        "--conf-file=/dev/null",
+        "--user=root",
+        "--port=0",
+        "--interface=eth0",
+    ]
+    words += ["--bind-dynamic", "--dhcp-range=10.66.0.100,10.66.0.150", "--dhcp-boot=pxelinux.0", "--no-ping"]
+    words += [
+        f"--dhcp-leasefile={server.folder}/leases",
+        f"--pid-file={server.folder}/pid",
+        "--log-facility=-",
+    ]
+    server.environ["PXESERVER_DHCP__PROBE"] = "true"
+    with server.machines.start(words, server.folder / "dnsmasq.log") as other:
+        other.wait_for_text("DHCP, IP range")
+        server.start()
+        assert re.search(
+            r"unknown +observe: another boot server answers \(10\.66\.0\.50 on eth0", server.log
+        ), server.log
+        assert "addresses come from 10.66.0.50" in server.log
+        machine = server.machine()
+        assert "pxelinux" in (machine.discover() or "")
+        eventually(lambda: machine.mac in server.cli("node", "list", "--unknown").stdout, 5, "not recorded")
+        server.cli("policy", "set", "--unknown", "menu")
+        eventually(lambda: offers_both(machine), 5, "not both offers")
+
+
+def offers_both(machine: Machine) -> bool:
+    """Whether the machine hears the other boot server and ours."""
+    text = " ".join(machine.offers())
+    return "snponly.efi" in text and "pxelinux.0" in text
