@@ -46,15 +46,11 @@ _MOST_SEGMENTS = 64
 
 _ANCILLARY_ROOM = socket.CMSG_SPACE(_PKTINFO.size)
 
-_PENDING = {
-    errno.ECONNREFUSED,
-    errno.EHOSTUNREACH,
-    errno.ENETUNREACH,
-    errno.EMSGSIZE,
-    errno.EACCES,
-    errno.EPERM,
-}
+_PENDING = {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EMSGSIZE}
 """Errors that may be about an earlier packet to somebody else: one socket serves everybody."""
+
+_LOST = {errno.EAGAIN, errno.EINTR, errno.ENOBUFS, errno.EPERM}
+"""Errors of a packet that did not go out: no room, or the host's own firewall dropped it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +170,8 @@ class TftpSocket:
         for _ in range(3):
             try:
                 self._socket.sendmsg(pieces, ancillary, 0, peer)
-            except (BlockingIOError, InterruptedError):
-                break
             except OSError as fault:
-                if fault.errno == errno.ENOBUFS:
+                if fault.errno in _LOST:
                     break
                 if fault.errno not in _PENDING:
                     raise
