@@ -93,30 +93,18 @@ class DhcpLinks:
         server.start()
         return server
 
-    def dnsmasq(self, space: Namespace, *options: str) -> None:
-        """A plain DHCP server that knows nothing of PXE, unless `options` teach it."""
-        words = [
-            "dnsmasq",
-            "--keep-in-foreground",
-            "--conf-file=/dev/null",
-            "--user=root",
-            "--log-facility=-",
-            "--port=0",
-        ]
-        words += [
-            "--dhcp-range=10.77.0.100,10.77.0.120,255.255.255.0,1h",
-            "--log-dhcp",
-            "--dhcp-leasefile=/dev/null",
-        ]
-        words += [
-            "--no-ping",
-            "--dhcp-authoritative",
-            f"--pid-file={self._work}/dnsmasq{next(self._logs)}.pid",
-        ]
-        log = self._work / f"dnsmasq{next(self._logs)}.log"
-        process = space.start([*words, *options], log)
+    def dnsmasq(self, space: Namespace, *options: str, plain: bool = True) -> None:
+        """A DHCP server that knows nothing of PXE unless `options` teach it; not `plain`, it gives no
+        addresses."""
+        number = next(self._logs)
+        words = ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--port=0"]
+        words += ["--log-facility=-", "--log-dhcp", "--dhcp-leasefile=/dev/null", "--no-ping"]
+        words += ["--dhcp-authoritative", f"--pid-file={self._work}/dnsmasq{number}.pid"]
+        if plain:
+            words.append("--dhcp-range=10.77.0.100,10.77.0.120,255.255.255.0,1h")
+        process = space.start([*words, *options], self._work / f"dnsmasq{number}.log")
         self._stack.callback(process.stop)
-        process.wait_for_text("DHCP, IP range", timeout=10)
+        process.wait_for_text("DHCP, ", timeout=10)
 
 
 class Client:
