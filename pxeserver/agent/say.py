@@ -1,4 +1,4 @@
-"""Words for the person at the machine: on every console the kernel uses, screen and serial line alike."""
+"""Words for the person at the machine: on screen and serial line alike."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from pathlib import Path
 class Consoles:
     """Writes lines to the consoles; one that cannot be written to is left out."""
 
-    def __init__(
-        self, active: Path = Path("/sys/class/tty/console/active"), devices: Path = Path("/dev")
-    ) -> None:
+    def __init__(self, listed: Path = Path("/run/consoles"), devices: Path = Path("/dev")) -> None:
+        """`listed` is written by the init script, a name a line."""
         try:
-            names = active.read_text().split()
+            names = listed.read_text().split()
         except OSError:
             names = []
         self._paths = [devices / name for name in names] or [devices / "console"]
