@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import shlex
+import signal
 import sys
 import tempfile
 import time
@@ -78,6 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _show(given: argparse.Namespace) -> int:
+    # A terminated lab has to take its namespaces and machines with it, as one that is interrupted does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if given.command == "demo":
             return demo(Console(), given.seconds)

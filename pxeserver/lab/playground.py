@@ -20,15 +20,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from pxeserver.discovery import BuildFailed
+from pxeserver.discoveryshelf import NAME, DiscoveryShelf
+from pxeserver.imagestore.store import Store
 from pxeserver.lab.firmware import Firmware
 from pxeserver.lab.machine import Machine
 from pxeserver.lab.network import Lab
 from pxeserver.lab.process import LabError, Process
+from pxeserver.loaderbundle import LoaderShelf
+from pxeserver.loaders import LoadersUnavailable
 
 STATE = Path("/var/tmp/pxeserver-lab")
 """Kept between runs: loaders and the discovery system take a minute to make."""
-READY_SECONDS = 900.0
-"""The first start fetches packages and builds the discovery system."""
+READY_SECONDS = 60.0
 
 Say = Callable[[str], None]
 
@@ -44,7 +48,11 @@ class Playground:
         self.work.chmod(0o755)
         self._say = say
         self._state = state
-        state.mkdir(parents=True, exist_ok=True)
+        try:
+            prepare(state, say)
+        except BaseException:
+            shutil.rmtree(self.work, ignore_errors=True)
+            raise
         if fresh:
             _forget(state)
         self.lab = Lab(self.work)
@@ -129,6 +137,22 @@ class Playground:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def prepare(state: Path, say: Say) -> None:
+    """Have loaders and the discovery system in a state folder, by this machine's own network: the lab's
+    namespaces have no way out. LabError where they cannot be had.
+    """
+    folder = state / "loaders"
+    folder.mkdir(parents=True, exist_ok=True)
+    store = Store(state / "images")
+    try:
+        LoaderShelf(store, folder).ensure(say)
+        DiscoveryShelf(store, folder / NAME).ensure(say)
+    except (LoadersUnavailable, BuildFailed) as error:
+        raise LabError(str(error)) from error
+    finally:
+        store.close()
 
 
 def _forget(state: Path) -> None:
