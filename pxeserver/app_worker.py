@@ -62,7 +62,7 @@ class WorkerParts:
             raise OSError(f"started without the sockets {', '.join(missing)}: use `pxeserver run` or systemd")
         state = settings.server.state_dir
         journal = await _open_journal(settings)
-        store = Store(state / "images")
+        store = Store(state / "images", writes=False)
         worker = BootWorker(journal, store, settings.policy_model())
         worker.restore()
         site = SiteKeeper(worker, settings, _probe(settings), lambda body: link.put("site", body))

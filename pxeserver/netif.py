@@ -5,6 +5,7 @@ changes.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import ipaddress
 import logging
 import socket
@@ -50,6 +51,9 @@ _RTM_NEWROUTE, _RTM_GETROUTE, _RTA_OIF = 24, 26, 4
 _ERROR, _DONE = 2, 3
 _REQUEST_DUMP = 0x301
 _TABLE_MAIN, _UNICAST = 254, 1
+_SIOCGIFFLAGS, _SIOCGIFMTU = 0x8913, 0x8921
+_UP_AND_RUNNING = 0x1 | 0x40
+"""IFF_UP | IFF_RUNNING: switched on, and the cable is in."""
 _SETTLE_SECONDS = 0.3
 """A link that comes up sends a burst of messages; the Site is read once after it."""
 
@@ -97,15 +101,15 @@ class Choice:
 
 def read_links() -> tuple[Link, ...]:
     """Every interface but loopback. Blocking (a few system calls): from an event loop use a thread."""
-    addresses, states = psutil.net_if_addrs(), psutil.net_if_stats()
+    addresses = psutil.net_if_addrs()
     routed = _default_route_indexes()
     found: list[Link] = []
     for name, entries in addresses.items():
         with suppress(OSError):  # an interface may go away between two calls
             index = socket.if_nametoindex(name)
-            state = states.get(name)
-            if name == "lo" or state is None:
+            if name == "lo":
                 continue
+            up, mtu = _state(name)
             networks = tuple(
                 str(ipaddress.ip_interface(f"{e.address}/{e.netmask}"))
                 for e in entries
@@ -113,9 +117,21 @@ def read_links() -> tuple[Link, ...]:
             )
             mac = next((e.address.lower() for e in entries if e.family == psutil.AF_LINK), "")
             member = Path(f"/sys/class/net/{name}/brport").exists()
-            interface = Interface(index, name, networks, state.mtu, mac)
-            found.append(Link(interface, state.isup, index in routed, member))
+            interface = Interface(index, name, networks, mtu, mac)
+            found.append(Link(interface, up, index in routed, member))
     return tuple(sorted(found, key=lambda link: link.interface.index))
+
+
+def _state(name: str) -> tuple[bool, int]:
+    """Whether the interface is up with a carrier, and its MTU; OSError where it is gone.
+
+    By ioctl (netdevice(7)): /proc/net and /sys are closed to a hardened service, or another namespace's.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        request = struct.pack("16s240x", name.encode())
+        (flags,) = struct.unpack_from("=H", fcntl.ioctl(sock, _SIOCGIFFLAGS, request), 16)
+        (mtu,) = struct.unpack_from("=i", fcntl.ioctl(sock, _SIOCGIFMTU, request), 16)
+    return flags & _UP_AND_RUNNING == _UP_AND_RUNNING, mtu
 
 
 def _default_route_indexes() -> frozenset[int]:

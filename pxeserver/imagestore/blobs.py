@@ -115,13 +115,18 @@ class Draft:
 class Blobs:
     """The directory of published files. Safe to use from several processes and threads."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, writes: bool = True) -> None:
+        """`writes` is false for a process that only reads: it leaves drafts alone, and the folder may be
+        read-only.
+        """
         self.tmp = root / "tmp"
         self._path = root / "blobs"
         for directory in (root, self.tmp, self._path):
-            directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+            if not directory.is_dir():
+                directory.mkdir(mode=0o750, parents=True, exist_ok=True)
         self._root = Root(self._path)
-        self.collect_drafts()
+        if writes:
+            self.collect_drafts()
 
     def close(self) -> None:
         """Close the directory."""

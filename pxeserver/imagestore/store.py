@@ -31,8 +31,9 @@ _BLOCK = 1024 * 1024
 class Store:
     """Files by content under `root` (`<state_dir>/images`). Safe to use from many processes and threads."""
 
-    def __init__(self, root: Path | str) -> None:
-        self.blobs = Blobs(Path(root))
+    def __init__(self, root: Path | str, *, writes: bool = True) -> None:
+        """`writes` is false for a process that only reads files."""
+        self.blobs = Blobs(Path(root), writes=writes)
 
     def close(self) -> None:
         """Close the store's directory."""
