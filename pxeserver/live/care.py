@@ -22,6 +22,7 @@ from pxeserver.storage.database_file import (
     DatabaseUnavailable,
     check_copy,
     create,
+    remove_unfinished,
     replace_file,
     translated,
 )
@@ -46,6 +47,11 @@ class DatabaseCare:
         self._loaded = loaded
         self._database: Database | None = None
         self._changing = asyncio.Lock()
+
+    async def begin(self) -> bool:
+        """Remove what an interrupted backup or restore left, then open."""
+        await asyncio.to_thread(remove_unfinished, self.path.parent, self.backups)
+        return await self.open()
 
     async def open(self) -> bool:
         """Open the file and read it; False, with the trouble noted, where that cannot be done now."""

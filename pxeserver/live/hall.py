@@ -72,7 +72,7 @@ class Hall:
 
     async def start(self) -> None:
         """Open the database and begin; never raises for the database's sake (see `trouble`)."""
-        await self._care.open()
+        await self._care.begin()
         loop = asyncio.get_running_loop()
         for work in (self._intake.run, self._keeping.run, self._recover):
             self._tasks.append(loop.create_task(_for_ever(work)))

@@ -148,19 +148,19 @@ class Intake:
 
     async def _write(self, entries: list[tuple[int, Promise]], events: list[Event]) -> None:
         """One transaction; then memory, worker and acknowledgement."""
-        seen = sightings.sightings(events, self._memory)
+        seen = sightings.Seen(self._memory)
+        seen.take(events)
         changed: list[Node] = sightings.learnt(events, self._memory)
         async with self._care.write() as connection:
             edit = Edit(connection, self._memory, sightings.BY, self._clock())
             position = await self._store_entries(connection, entries)
-            await sightings.store(seen, edit, Machines(connection), self._memory.awaiting)
+            await seen.store(edit, Machines(connection))
             for node in changed:
                 await Nodes(connection).put_hardware(node.id, node.hardware)
             told = [promise.event for _, promise in entries if promise.event is not None]
             await AttemptLog(connection).add_events([*told, *events])
             await edit.finish()
-        for code, sighting in seen.items():
-            self._memory.sight(code, sighting.machine, sighting.at, sighting.times)
+        seen.remember()
         self._memory.accept(edit, self._pusher)
         for node in changed:
             if node.id not in edit.changed:

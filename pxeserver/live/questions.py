@@ -10,7 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from pxeserver.boot.compose import boot_steps
-from pxeserver.boot.identity import Known, Unknown, identify
+from pxeserver.boot.identity import Known, identify
 from pxeserver.boot.model import FileRef, Machine, Node, Phase, Profile, ProfileKind
 from pxeserver.boot.orders import Refused as DiskRefused
 from pxeserver.boot.orders import disk_order
@@ -64,25 +64,22 @@ class Questions:
         now = self._clock()
         node = self._node(machine, body.get("node_id"))
         changed: Node | None = None
-        edit: Edit | None = None
+        seen = sightings.Seen(self._memory)
+        if node is None:
+            seen.add(machine, now)
+        elif hardware_of(machine).items() - node.hardware.items():
+            changed = replace(node, hardware={**node.hardware, **hardware_of(machine)})
         async with self._care.write() as connection:
-            if node is None:
-                who = identify(machine, self._memory.nodes)
-                if isinstance(who, Unknown):
-                    edit = Edit(connection, self._memory, sightings.BY, now)
-                    code = sightings.code_of(machine, who.code, self._memory)
-                    seen = {code: sightings.Sighting(machine, now)}
-                    await sightings.store(seen, edit, Machines(connection), self._memory.awaiting)
-                    await edit.finish()
-                    node = next((n for n in edit.changed.values() if n is not None), None)
-            elif hardware_of(machine).items() - node.hardware.items():
-                changed = replace(node, hardware={**node.hardware, **hardware_of(machine)})
-                await Nodes(connection).put_hardware(node.id, changed.hardware)
+            edit = Edit(connection, self._memory, sightings.BY, now)
+            await seen.store(edit, Machines(connection))
+            await edit.finish()
+            if changed is not None:
+                await Nodes(connection).put_hardware(changed.id, changed.hardware)
+            node = node or next((n for n in edit.changed.values() if n is not None), None)
             node_id = node.id if node else None
             await Inventories(connection).add(machine.mac, node_id, str(body["attempt"]), now, inventory)
-        if edit is not None:
-            self._memory.sight(next(iter(seen)), machine, now, 0)
-            self._memory.accept(edit, self._pusher)
+        seen.remember()
+        self._memory.accept(edit, self._pusher)
         if changed is not None:
             self._memory.put_node(changed)
             self._pusher.node(changed.id, changed)

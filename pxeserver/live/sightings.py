@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from pxeserver.boot.identity import Known, Unknown, identify, valid_mac
@@ -53,39 +53,58 @@ def _text(event: Event, name: str) -> str | None:
     return found[:256] if isinstance(found, str) and found else None
 
 
-def sightings(events: Iterable[Event], memory: Memory) -> dict[str, Sighting]:
-    """The unknown machines among these events, by code, in order of appearance."""
-    found: dict[str, Sighting] = {}
-    for event in events:
-        if event.kind not in _TELLING or event.node_id is not None or not valid_mac(event.mac):
-            continue
-        machine = machine_in(event)
-        who = identify(machine, memory.nodes)
+class Seen:
+    """Unknown machines of one batch, by code, in order of appearance."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._by_mac: dict[str, str] = {}
+        self.machines: dict[str, Sighting] = {}
+        self.superseded: set[str] = set()
+        """Codes under which a machine was listed before it told its UUID or serial number."""
+
+    def take(self, events: Iterable[Event]) -> None:
+        """Add the unknown machines that these events tell of."""
+        for event in events:
+            if event.kind in _TELLING and event.node_id is None and valid_mac(event.mac):
+                self.add(machine_in(event), event.at, times=int(event.kind is EventKind.DISCOVERED))
+
+    def add(self, machine: Machine, at: float, *, times: int = 0) -> None:
+        """Add a machine, unless it is a node or in conflict with some."""
+        who = identify(machine, self._memory.nodes)
         if not isinstance(who, Unknown):
-            continue
-        code = code_of(machine, who.code, memory)
-        seen = found.setdefault(code, Sighting(machine, event.at))
+            return
+        code, listed = who.code, self._by_mac.get(machine.mac) or self._memory.code_of_mac(machine.mac)
+        if listed is not None and listed != code:
+            if machine.uuid is None and machine.serial is None:
+                code = listed  # it tells less than before: firmware and loader are not equally talkative
+            elif self._tells_only_mac(listed):
+                self.superseded.add(listed)
+                machine = _fuller(self.machines.pop(listed, Sighting(machine, at)).machine, machine)
+        self._by_mac[machine.mac] = code
+        seen = self.machines.setdefault(code, Sighting(machine, at))
         seen.machine = _fuller(seen.machine, machine)
-        seen.at = event.at
-        seen.times += event.kind is EventKind.DISCOVERED
-    return found
+        seen.at = at
+        seen.times += times
 
+    async def store(self, edit: Edit, machines: Machines) -> None:
+        """Record the machines, and give them the places that await one, oldest place first."""
+        for code in self.superseded:
+            await machines.forget(code)
+        await machines.seen({code: (s.machine, s.at, s.times) for code, s in self.machines.items()})
+        if self._memory.awaiting > 0:
+            await edit.bind({code: s.machine for code, s in self.machines.items()})
 
-def code_of(machine: Machine, code: str, memory: Memory) -> str:
-    """The code this machine is listed under: an event that tells less than an earlier one is the same
-    machine.
-    """
-    if machine.uuid is None and machine.serial is None:
-        return memory.code_of_mac(machine.mac) or code
-    return code
+    def remember(self) -> None:
+        """Take over into memory what was committed."""
+        for code in self.superseded:
+            self._memory.machines.pop(code, None)
+        for code, sighting in self.machines.items():
+            self._memory.sight(code, sighting.machine, sighting.at, sighting.times)
 
-
-async def store(seen: Mapping[str, Sighting], edit: Edit, machines: Machines, awaiting: int) -> None:
-    """Record unknown machines, and give them the `awaiting` places that await one, oldest place first."""
-    await machines.seen({code: (s.machine, s.at, s.times) for code, s in seen.items()})
-    if awaiting > 0 and seen:
-        unknown = await machines.still_unknown(seen)
-        await edit.bind({code: s.machine for code, s in seen.items() if code in unknown})
+    def _tells_only_mac(self, code: str) -> bool:
+        known = self.machines[code].machine if code in self.machines else self._memory.machines.get(code)
+        return known is not None and known.uuid is None and known.serial is None
 
 
 def learnt(events: Iterable[Event], memory: Memory) -> list[Node]:

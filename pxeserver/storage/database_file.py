@@ -122,6 +122,14 @@ def replace_file(path: Path, source: Path) -> Path | None:
     return aside
 
 
+def remove_unfinished(*folders: Path) -> None:
+    """Remove the parts of copies that a crash interrupted; nobody else may be writing one."""
+    for folder in folders:
+        for part in folder.glob(".*.part") if folder.is_dir() else ():
+            with contextlib.suppress(OSError):
+                part.unlink()
+
+
 def set_aside(path: Path, why: str) -> Path:
     """Rename the closed database and its log, so that nothing is lost; returns the new name."""
     aside = _free_name(path, why)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -11,7 +11,6 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pxeserver.boot.model import Machine, Node
-from pxeserver.storage.nodes import parts
 from pxeserver.storage.records import AuditRecord, InventoryRecord, MachineRecord
 from pxeserver.storage.tables import AuditRow
 from pxeserver.storage.tables_seen import InventoryRow, MachineRow
@@ -34,7 +33,7 @@ class Machines:
     async def seen(self, sightings: Mapping[str, tuple[Machine, float, int]]) -> None:
         """Record that unknown machines asked: by code, the machine, when last, and how often.
 
-        What a machine did not tell this time stays as it was.
+        What a machine did not tell this time stays as it was; one that was a node is none any more.
         """
         rows = [
             {
@@ -56,17 +55,10 @@ class Machines:
             name: func.coalesce(func.nullif(new[name], ""), getattr(MachineRow, name))
             for name in ("vendor", "product")
         }
-        changed |= {"mac": new.mac, "last_seen": new.last_seen, "count": MachineRow.count + new["count"]}
+        changed |= {"mac": new.mac, "last_seen": new.last_seen, "node_id": None}
+        changed["count"] = MachineRow.count + new["count"]
         statement = statement.on_conflict_do_update(index_elements=["code"], set_=changed)
         await self._connection.execute(statement, rows)
-
-    async def still_unknown(self, codes: Iterable[str]) -> set[str]:
-        """Which of these machines are no node yet."""
-        found: set[str] = set()
-        for part in parts(list(codes)):
-            query = select(MachineRow.code).where(MachineRow.code.in_(part), MachineRow.node_id.is_(None))
-            found.update((await self._connection.scalars(query)).all())
-        return found
 
     async def all(self, limit: int = 1000, *, unknown_only: bool = True) -> list[MachineRecord]:
         """Machines, newest seen first; by default those that are no node."""

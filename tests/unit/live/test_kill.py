@@ -1,4 +1,4 @@
-"""kill -9 of the control process at any moment, the making of its database included: what it told is there."""
+"""kill -9 of the control process at any moment, also while it makes its database: what it told is there."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ async def main():
         async with hall.edit(by="test") as edit:
             node = await edit.add_node(Node(0, f"n{number}"))
         told(f"added {node.name} {node.id}")
-        hall.ingest_entry(number, Promise(PromiseKind.STATE, state=NodeState(node.id, Phase.INSTALLED, number)))
+        state = NodeState(node.id, Phase.INSTALLED, number)
+        hall.ingest_entry(number, Promise(PromiseKind.STATE, state=state))
         if number % 7 == 0:
             await hall.backup(Path(sys.argv[1]).with_name(f"backup-{number}"))
 

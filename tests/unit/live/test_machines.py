@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,45 @@ async def test_hardware_that_a_known_machine_tells_is_kept(hall: Hall, event, li
     await hall.settled()
     assert hall.node("n1").hardware == {"arch": "11", "vendor": "ACME"} == link.table.get(1).hardware  # type: ignore[union-attr]
     assert hall.node("n1").version == 1, "seen, not decided"  # type: ignore[union-attr]
+
+
+async def test_a_machine_that_tells_more_is_listed_once(hall: Hall, event) -> None:
+    async with hall.edit(by="cli") as edit:
+        await edit.add_nodes([Node(0, "n1"), Node(0, "n2")])
+        await edit.hold("n1")
+        await edit.hold("n2")
+    for detail in ({}, {"uuid": UUID % 1}, {}):
+        hall.ingest_event(event(EventKind.DISCOVERED, "a1", mac(1), **detail))
+    hall.ingest_event(event(EventKind.DISCOVERED, "a2", mac(2)))
+    await hall.settled()
+    hall.ingest_event(event(EventKind.SCRIPT_SENT, "a2", mac(2), serial="S-22-2"))
+    await hall.settled()
+    listed = {m.mac: (code, m) for code, m, _ in hall.machines()}
+    assert sorted(listed) == [mac(1), mac(2)]
+    assert len(hall.machines()) == 2
+    for code, machine in listed.values():
+        assert code == approve_code(machine)
+    async with hall.edit(by="cli") as edit:
+        await edit.release("n1")
+        await edit.release("n2")
+    for detail in ({}, {"uuid": UUID % 3}):
+        hall.ingest_event(event(EventKind.DISCOVERED, "a3", mac(3), **detail))
+    await hall.settled()
+    nodes = sorted(hall.nodes(), key=lambda n: n.name)
+    assert [(n.macs, n.uuid) for n in nodes] == [((mac(3),), UUID % 3), ((), None)]
+
+
+async def test_a_machine_whose_node_was_given_to_another_is_unknown_again(hall: Hall, event) -> None:
+    appear(hall, event, 1)
+    await hall.settled()
+    code = hall.machines()[0][0]
+    async with hall.edit(by="cli") as edit:
+        node = await edit.approve(code, "n1")
+        await edit.change_node(replace(node, uuid=UUID % 9, macs=(mac(9),)))
+    appear(hall, event, 1)
+    await hall.settled()
+    async with hall.edit(by="cli") as edit:
+        assert (await edit.approve(code, "n2")).macs == (mac(1),)
 
 
 def test_the_code_of_a_machine_is_that_of_its_best_evidence() -> None:

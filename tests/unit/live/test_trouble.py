@@ -169,6 +169,17 @@ async def test_what_is_no_backup_is_not_restored(hall: Hall, tmp_path: Path) -> 
         await hall.backup(tmp_path / "b")
 
 
+async def test_what_an_interrupted_backup_left_is_removed(hall: Hall, tmp_path: Path) -> None:
+    await hall.close()
+    (tmp_path / "backups").mkdir()
+    for left in (tmp_path / "backups" / ".daily.sqlite3.part", tmp_path / ".db.sqlite3.part"):
+        left.write_bytes(b"half")
+    again = Hall(tmp_path / "db.sqlite3")
+    await again.start()
+    await again.close()
+    assert not list(tmp_path.rglob("*.part"))
+
+
 async def test_a_database_of_a_newer_release_is_left_alone(hall: Hall, tmp_path: Path) -> None:
     await hall.close()
     with sqlite3.connect(tmp_path / "db.sqlite3") as connection:

@@ -171,13 +171,13 @@ async def test_a_corrupt_database_is_kept_aside_and_the_newest_backup_named(
     for _ in range(1000):
         data[chance.randrange(len(data))] ^= chance.randrange(1, 256)
     path.write_bytes(data)
-    with pytest.raises(DatabaseCorrupt, match="good.sqlite3") as caught:
+    with pytest.raises(DatabaseCorrupt, match=r"good\.sqlite3") as caught:
         await Database.open(path)
     assert caught.value.aside is not None
     assert caught.value.aside.read_bytes() == data
     assert caught.value.backup == tmp_path / "backups" / "good.sqlite3"
     # Nor does the next start begin with an empty one.
-    with pytest.raises(DatabaseCorrupt, match="good.sqlite3"):
+    with pytest.raises(DatabaseCorrupt, match=r"good\.sqlite3"):
         await Database.open(path)
     assert not path.exists()
 

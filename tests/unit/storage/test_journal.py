@@ -6,6 +6,7 @@ import asyncio
 import errno
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -170,6 +171,35 @@ async def test_checkpoint_folds_and_removes_only_what_control_has_taken(tmp_path
     await journal.close()
 
 
+async def test_segments_that_fill_while_a_checkpoint_is_written_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Held(OsFiles):
+        """Keeps a checkpoint from getting its name until the test lets it."""
+
+        reached, go_on = threading.Event(), threading.Event()
+
+        def rename(self, old: Path, new: Path) -> None:
+            self.reached.set()
+            assert self.go_on.wait(20)
+            super().rename(old, new)
+
+    monkeypatch.setattr(journal_segments, "SEGMENT_SIZE", 200)
+    journal = Journal.open(tmp_path, Held())
+    journal.replay(1)
+    await journal.append(node(1))
+    writing = asyncio.ensure_future(journal.checkpoint())
+    await asyncio.to_thread(Held.reached.wait, 20)
+    for number in range(2, 8):
+        await journal.append(node(number))
+    Held.go_on.set()
+    await writing
+    await journal.close()
+    journal, found = await opened(tmp_path)
+    assert [n.id for n in found.nodes] == list(range(1, 8))
+    await journal.close()
+
+
 async def test_what_came_from_control_is_not_sent_back(tmp_path: Path) -> None:
     journal, _ = await opened(tmp_path)
     await journal.append(node(1), state(1), Promise(PromiseKind.NODE_REMOVED, node_id=1))
@@ -318,3 +348,9 @@ async def test_a_hundred_thousand_nodes_load_in_a_few_seconds(tmp_path: Path) ->
     assert (len(found.nodes), len(found.states)) == (100_000, 100_000)
     assert took < 6.0, f"{took:.1f} s; about 1 s on an idle machine"
     await journal.close()
+
+
+def test_the_worker_s_journal_brings_no_database_along() -> None:
+    names = "('sqlalchemy', 'sqlite3', 'aiohttp')"
+    code = f"import sys, pxeserver.storage.journal; sys.exit(any(n in sys.modules for n in {names}))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
