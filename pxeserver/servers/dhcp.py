@@ -65,7 +65,6 @@ class DhcpServer:
         """Begin to answer, on the running event loop."""
         self._dhcp.start()
         self._boot.start()
-        self._full.start()
 
     async def stop(self) -> None:
         """Stop answering and close both sockets; leases that wait for the disk are not acknowledged."""

@@ -14,8 +14,6 @@ client its own time only, and a client whose address is already known to be its 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
 import logging
 import socket
 import struct
@@ -30,6 +28,8 @@ for offers."""
 MAX_PROBES: Final = 512
 """Checks at once. Each makes an entry in the kernel's neighbour table, which holds 1024 by default."""
 
+_LOOKS: Final = 8
+_TRIES: Final = 3
 _DISCARD_PORT: Final = 9
 _IP_PKTINFO: Final = 8
 _IP_RECVERR: Final = 11
@@ -107,26 +107,20 @@ class AddressCheck:
         )
         self._sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
         self._neighbours = Neighbours()
-        self._waiting: dict[str, asyncio.Event] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def start(self) -> None:
-        """Begin to listen for ICMP errors, on the running event loop."""
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._sock.fileno(), self._read_errors)
+        self._under_way: set[str] = set()
+        self._answered: set[str] = set()
+        self._open = True
 
     def stop(self) -> None:
         """Close the sockets; checks under way end with "not in use"."""
-        if self._loop is not None:
-            self._loop.remove_reader(self._sock.fileno())
-            self._loop = None
+        self._open = False
         self._sock.close()
         self._neighbours.close()
 
     @property
     def full(self) -> bool:
         """Whether there are as many checks under way as there may be."""
-        return len(self._waiting) >= MAX_PROBES
+        return len(self._under_way) >= MAX_PROBES
 
     async def in_use(self, address: str, ifindex: int, mac: str, former: str = "") -> bool:
         """Whether a machine other than `mac` answers on `address`.
@@ -134,39 +128,50 @@ class AddressCheck:
         `ifindex` is the link, 0 for a network behind a relay. `former` is the MAC whose lease on it has
         ended: that it still answers ARP does not count, since the kernel may remember it from before.
         """
-        answered = self._waiting.setdefault(address, asyncio.Event())
-        control = [(socket.IPPROTO_IP, _IP_PKTINFO, _PKTINFO.pack(ifindex, bytes(4), bytes(4)))]
+        self._under_way.add(address)
         try:
-            with contextlib.suppress(OSError):  # a pending ICMP error of another check may come back here
-                self._sock.sendmsg([b""], control, 0, (address, _DISCARD_PORT))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(answered.wait(), self._wait)
+            self._poke(address, ifindex)
+            # The error queue is looked at now and then, and not watched: libuv takes a socket with an error
+            # off its list.
+            for _ in range(_LOOKS):
+                await asyncio.sleep(self._wait / _LOOKS)
+                if not self._open:
+                    return False
+                self._read_errors()
+                if address in self._answered:
+                    break
+            answered = address in self._answered
         finally:
-            self._waiting.pop(address, None)
-        if self._loop is None:
-            return False
+            self._under_way.discard(address)
+            self._answered.discard(address)
         holder = self._neighbours.confirmed(ifindex, address) if ifindex else None
-        if answered.is_set():
+        if answered:
             return holder != mac
         return holder is not None and holder not in (mac, former)
 
+    def _poke(self, address: str, ifindex: int) -> None:
+        control = [(socket.IPPROTO_IP, _IP_PKTINFO, _PKTINFO.pack(ifindex, bytes(4), bytes(4)))]
+        for _ in range(_TRIES):
+            try:
+                self._sock.sendmsg([b""], control, 0, (address, _DISCARD_PORT))
+            except OSError as error:
+                # A send reports the ICMP error of another check first, and has then sent nothing.
+                log.debug("address=%s event=poke-failed error=%s", address, error)
+                self._read_errors()
+            else:
+                return
+
     def _read_errors(self) -> None:
+        """Take note of the addresses that ICMP errors came from."""
         while True:
             try:
                 _, control, _, target = self._sock.recvmsg(64, 512, socket.MSG_ERRQUEUE)
-            except (BlockingIOError, InterruptedError):
-                break
-            except OSError as error:
-                if error.errno not in (errno.ECONNREFUSED, errno.EHOSTUNREACH):
-                    log.debug("event=error-queue error=%s", error)
-                break
+            except OSError:  # the queue is empty
+                return
             for level, kind, data in control:
-                if level == socket.IPPROTO_IP and kind == _IP_RECVERR and _comes_from(data, target[0]):
-                    event = self._waiting.get(target[0])
-                    if event is not None:
-                        event.set()
-        with contextlib.suppress(OSError):  # nothing is expected here but the error that woke us
-            self._sock.recv(64)
+                ours = level == socket.IPPROTO_IP and kind == _IP_RECVERR and target[0] in self._under_way
+                if ours and _comes_from(data, target[0]):
+                    self._answered.add(target[0])
 
 
 def _comes_from(data: bytes, address: str) -> bool:

@@ -63,10 +63,6 @@ class FullDhcp:
         self._tasks: set[asyncio.Task[None]] = set()
         self._networks: dict[Subnet, dict[int, bytes]] = {}
 
-    def start(self) -> None:
-        """Begin, on the running event loop."""
-        self._check.start()
-
     async def stop(self) -> None:
         """Let go of the clients that still wait; they ask again."""
         for task in self._tasks:

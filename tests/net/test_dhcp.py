@@ -213,7 +213,6 @@ async def test_the_address_check(links: DhcpLinks) -> None:
     holder = links.mac(links.dhcp, "eth0")
     interface = links.interface("eth0")
     check = links.srv.call(AddressCheck)
-    check.start()
     try:
         assert await check.in_use("10.77.0.1", interface.index, "02:00:00:00:00:09")
         assert not await check.in_use("10.77.0.1", interface.index, holder), "the client itself still has it"
@@ -231,7 +230,6 @@ async def test_the_address_check_sees_a_host_that_only_answers_arp(links: DhcpLi
         "nft", "add table ip mute; add chain ip mute in { type filter hook input priority 0; policy drop; }"
     )
     check = links.srv.call(AddressCheck)
-    check.start()
     try:
         interface = links.interface("eth0")
         assert await check.in_use("10.77.0.1", interface.index, "02:00:00:00:00:09")
@@ -245,7 +243,6 @@ async def test_the_address_check_sees_a_host_that_only_answers_arp(links: DhcpLi
 async def test_checks_do_not_wait_for_each_other(links: DhcpLinks) -> None:
     interface = links.interface("eth0")
     check = links.srv.call(AddressCheck)
-    check.start()
     try:
         loop = asyncio.get_running_loop()
         started = loop.time()

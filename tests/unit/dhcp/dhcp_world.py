@@ -117,8 +117,6 @@ class FakeCheck(AddressCheck):
         self.used: set[str] = set()
         self.asked: list[str] = []
 
-    def start(self) -> None: ...
-
     def stop(self) -> None: ...
 
     @property
