@@ -51,10 +51,12 @@ def _set_capabilities(mask: int) -> None:
 
 
 def account(user: str) -> pwd.struct_passwd | None:
-    """The account to become: None when `user` is empty or we are not root; LookupError where there is no
-    such user.
+    """The account to become; None where there is nothing to change: `user` is empty or root, or we are
+    not root.
+
+    LookupError where there is no such user.
     """
-    if not user or os.geteuid() != 0:
+    if user in ("", "root") or os.geteuid() != 0:
         return None
     try:
         return pwd.getpwnam(user)

@@ -25,7 +25,7 @@ from pxeserver.lab.process import Process
 
 T = TypeVar("T")
 ADDRESS = "10.66.0.2"
-LOADERS = {"snponly.efi": b"uefi" * 5000, "undionly.kpxe": b"bios" * 300}
+LOADERS = {"snponly.efi": b"uefi" * 100_000, "undionly.kpxe": b"bios" * 300}
 MAGIC = b"\x63\x82\x53\x63"
 
 

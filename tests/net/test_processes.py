@@ -59,6 +59,21 @@ def test_the_start_up_lines_say_what_matters(server: Server) -> None:
 def test_ctrl_c_ends_everything_within_two_seconds(server: Server) -> None:
     process = server.start()
     pids = server.pids("worker") + server.pids("control")
+    machine = server.machine()
+    url = f"http://{ADDRESS}/{machine.offered()}"
+    slow = ["curl", "-sS", "--limit-rate", "20k", "-o", str(server.folder / "half"), url]
+    tftp = [
+        "curl",
+        "-sS",
+        "--limit-rate",
+        "20k",
+        "-o",
+        str(server.folder / "half2"),
+        url.replace("http", "tftp"),
+    ]
+    for number, words in enumerate((slow, tftp)):
+        server.machines.start(words, server.folder / f"slow{number}.log")
+    eventually((server.folder / "half").exists, 5, "no transfer")
     began = time.monotonic()
     os.kill(process.pid, signal.SIGINT)
     eventually(lambda: process.returncode is not None, 5, "did not end")
