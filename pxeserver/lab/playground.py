@@ -153,6 +153,8 @@ def prepare(state: Path, say: Say) -> None:
         raise LabError(str(error)) from error
     finally:
         store.close()
+        # The server gives a folder of another user's to its own user at start, everything in it too.
+        os.chown(state, os.getuid(), os.getgid())
 
 
 def _forget(state: Path) -> None:
