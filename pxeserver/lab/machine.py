@@ -117,7 +117,7 @@ class Machine:
                 )
             time.sleep(0.2)
 
-    def command(self, name: str, **arguments: object) -> object:
+    def command(self, name: str, /, **arguments: object) -> object:
         """Run one QMP command, e.g. `command("system_reset")` or `command("set_link", name="n0",
         up=False)`.
         """
