@@ -26,6 +26,7 @@ from pxeserver.storage.database_file import (
     replace_file,
     translated,
 )
+from pxeserver.storage.promises import Promises
 
 log = logging.getLogger(__name__)
 
@@ -118,8 +119,10 @@ class DatabaseCare:
             try:
                 self._database.check_file()
                 if self.trouble is not None:
-                    async with self._database.write():
-                        pass
+                    async with self._database.write() as connection:
+                        # A full disk refuses no empty transaction: write something.
+                        promises = Promises(connection)
+                        await promises.move_to(await promises.position())
                     if self.trouble.reason == "corrupt":
                         return await self._open_anew()
                     self._clear()

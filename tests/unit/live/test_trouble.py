@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -230,6 +232,45 @@ async def test_a_read_only_database_is_named_so(hall: Hall, tmp_path: Path) -> N
     )
     tmp_path.chmod(0o755)
     assert done.stdout.strip() == "read-only", done.stderr[-2000:]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a small file system")
+async def test_a_full_disk_is_named_so_and_goes_on_when_there_is_room(
+    migrated: Path, tmp_path: Path, link, event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pxeserver.live.hall.RECOVER_SECONDS", 0.02)
+    monkeypatch.setattr("pxeserver.live.intake.RETRY_SECONDS", 0.02)
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(small)], check=True)
+    try:
+        shutil.copy(migrated, small / "db.sqlite3")
+        hall = Hall(small / "db.sqlite3")
+        await hall.start()
+        await hall.connected(link, 0)
+        await add(hall, "n1")
+        filler = small / "filler"
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        with pytest.raises(Unavailable):
+            await add(hall, "n2")
+        assert hall.trouble is not None
+        assert hall.trouble.reason == "full"
+        hall.ingest_entry(1, Promise(PromiseKind.STATE, state=NodeState(1, Phase.INSTALLED, 1)))
+        hall.ingest_event(event(EventKind.DISCOVERED, "a1"))
+        since = hall.trouble
+        await asyncio.sleep(0.2)
+        assert hall.trouble is since, "it does not come and go while the disk is full"
+        filler.unlink()
+        await hall.settled()
+        assert link.acked == 1
+        await until(lambda: hall.trouble is None)
+        await add(hall, "n2")
+        assert await hall.integrity() == []
+        await hall.close()
+    finally:
+        subprocess.run(["umount", "--lazy", str(small)], check=True)
 
 
 async def test_nothing_in_the_intake_waits_for_the_database(hall: Hall, tmp_path: Path, event) -> None:
