@@ -140,7 +140,9 @@ class Transfers(Generic[T]):
         _count_down(self._running_of, entry.peer[0])
         if entry.half_open:
             self._opened(entry)
-        self._ended[entry.peer] = (now, entry.request)
+        # Whoever asks from a port that was closed a moment ago is somebody new.
+        request = b"" if entry.transfer.end is End.UNREACHABLE else entry.request
+        self._ended[entry.peer] = (now, request)
         self._ended.move_to_end(entry.peer)
         while len(self._ended) > self._limits.remembered:
             self._ended.popitem(last=False)

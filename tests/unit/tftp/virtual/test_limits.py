@@ -45,6 +45,15 @@ def test_the_copy_of_a_served_request_is_not_served_again(shop):
     assert len(world.exchange(PLAIN)) == 1
 
 
+def test_a_port_that_was_closed_has_a_new_owner_when_it_asks(shop):
+    world = shop()
+    world.exchange(PLAIN)
+    world.wire.closed_ports = [("10.0.0.9", 1234)]
+    world.wire.wake()
+    assert world.server.active == 0
+    assert len(world.exchange(PLAIN)) == 1
+
+
 def test_half_open_transfers_of_one_source_are_few(shop):
     world = shop(half_open_per_source=8)
     answered = [bool(world.exchange(RRQ, port=p)) for p in range(1000, 1020)]
