@@ -83,7 +83,9 @@ class Questions:
         if changed is not None:
             self._memory.put_node(changed)
             self._pusher.node(changed.id, changed)
-        return {"ok": True, "node": node.name if node else None}
+        if node is not None:
+            return {"ok": True, "node": node.name}
+        return {"ok": True, "node": None, "code": next(iter(seen.machines), "")}
 
     async def _orders(self, body: Mapping[str, Any]) -> Answer:
         """What the machine shall do: an operator's order first, then its install, else wait."""

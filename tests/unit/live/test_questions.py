@@ -129,7 +129,8 @@ async def test_a_profile_is_booted_from_the_running_system(hall: Hall, image: Im
 
 async def test_an_unknown_machine_s_inventory_is_kept_and_goes_with_it(hall: Hall) -> None:
     body = {"attempt": "a1", "machine": {"mac": MAC}, "node_id": None, "inventory": {"disks": [EMPTY]}}
-    assert await hall.answer("inventory", body) == {"ok": True, "node": None}
+    answer = await hall.answer("inventory", body)
+    assert answer == {"ok": True, "node": None, "code": hall.machines()[0][0]}
     assert (await orders(hall, node_id=None))["order"] == "wait"
     async with hall.edit(by="ann") as edit:
         await edit.approve(hall.machines()[0][0], "n1")
