@@ -23,6 +23,7 @@ from pxeserver.discoveryshelf import NAME, PROFILE, DiscoveryShelf
 from pxeserver.imagestore.store import Store
 from pxeserver.inventory import parse_inventory
 from pxeserver.live import Hall, Refused
+from pxeserver.live.keeping import Windows
 from pxeserver.loaderbundle import LoaderShelf
 from pxeserver.loaders import LoadersUnavailable
 from pxeserver.notify import REPORT, notify
@@ -62,6 +63,7 @@ class ControlParts:
             state / "db.sqlite3",
             policy=settings.policy_model(),
             backups=state / "backups",
+            windows=Windows.of(settings.boots.windows()),
             check_inventory=lambda told: parse_inventory(told).model_dump(mode="json"),
         )
         loaders = settings.loaders

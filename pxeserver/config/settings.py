@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
+from pxeserver.boot.diagnosis import DEFAULT_WINDOWS, Windows
 from pxeserver.boot.model import Policy
 from pxeserver.boot.values import KEYS, check_value
 from pxeserver.config import checking, sources, subnets
@@ -164,6 +166,30 @@ class LoadersSettings(Section):
     """Where fetched packages are kept; empty: loaders/ in server.state_dir."""
 
 
+class BootsSettings(Section):
+    """How many seconds a boot may stay silent at each stage before it counts as stopped and `pxeserver boot
+    show` says why. The defaults suit real and emulated firmware; systems that start slowly want more."""
+
+    after_offer: Seconds = DEFAULT_WINDOWS.after_offer
+    """After our offer, until the machine asks for the boot loader."""
+    during_loader: Seconds = DEFAULT_WINDOWS.during_loader
+    """While the boot loader is being sent."""
+    after_loader: Seconds = DEFAULT_WINDOWS.after_loader
+    """After the boot loader was sent, until it asks for its script."""
+    after_script: Seconds = DEFAULT_WINDOWS.after_script
+    """After the script, until the kernel is asked for."""
+    during_file: Seconds = DEFAULT_WINDOWS.during_file
+    """While kernel and RAM disks are being sent."""
+    after_files: Seconds = DEFAULT_WINDOWS.after_files
+    """After kernel and RAM disks, until the started system reports."""
+    during_install: Seconds = DEFAULT_WINDOWS.during_install
+    """Between two reports of an installer."""
+
+    def windows(self) -> Windows:
+        """These times as the diagnosis takes them."""
+        return replace(DEFAULT_WINDOWS, **self.model_dump())
+
+
 class Settings(Section):
     """Everything. Every part has a default: no file is needed."""
 
@@ -174,6 +200,7 @@ class Settings(Section):
     http: HttpSettings = Field(default_factory=HttpSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     loaders: LoadersSettings = Field(default_factory=LoadersSettings)
+    boots: BootsSettings = Field(default_factory=BootsSettings)
     subnet: tuple[SubnetSettings, ...] = ()
     """Served networks. Without any, the interfaces' own networks are served with ProxyDHCP."""
 

@@ -51,6 +51,17 @@ class Windows:
     backup_every: float = _DAY
     backups_kept: int = 7
 
+    @classmethod
+    def of(cls, silences: Silences) -> Windows:
+        """The usual windows with other silences: looked for as often as the shortest of them needs."""
+        shortest = min(
+            silences.after_offer, silences.during_loader, silences.after_loader, silences.after_script,
+            silences.during_file, silences.after_files, silences.during_install,
+        )  # fmt: skip
+        usual = cls()
+        quiet = min(usual.quiet, shortest)
+        return cls(silences, look_every=min(usual.look_every, quiet / 3), quiet=quiet)
+
 
 class Keeping:
     """Closes attempts, forgets old records, makes backups; `run` does so for ever."""

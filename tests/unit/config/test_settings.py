@@ -1,7 +1,10 @@
 """Settings: defaults without a file, all faults at once, origins, and the policy that travels."""
 
+from dataclasses import replace
+
 import pytest
 
+from pxeserver.boot.diagnosis import DEFAULT_WINDOWS
 from pxeserver.boot.model import DhcpMode
 from pxeserver.config import ConfigErrors, Settings
 
@@ -190,3 +193,10 @@ def test_a_value_the_boot_decision_does_not_know_is_a_fault(tmp_path):
     ((where, key, text),) = faults(tmp_path, "[policy.values]\nconsole = 'ttyS0'\nlocal_boot = 'sideways'\n")
     assert (where, key) == ("config.toml:3", "policy.values.local_boot")
     assert "sanboot" in text
+
+
+def test_how_long_a_boot_may_be_silent_reaches_the_diagnosis(tmp_path):
+    assert load(tmp_path).boots.windows() == DEFAULT_WINDOWS
+    settings = load(tmp_path, "[boots]\nafter_files = 1800\n")
+    assert settings.boots.windows() == replace(DEFAULT_WINDOWS, after_files=1800.0)
+    assert "boots.after_offer" in str(faults(tmp_path, "[boots]\nafter_offer = 0\n"))

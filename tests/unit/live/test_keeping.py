@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from pxeserver.boot.diagnosis import DEFAULT_WINDOWS
 from pxeserver.boot.model import EventKind
 from pxeserver.live import Hall
 from pxeserver.live.keeping import Keeping, Windows
@@ -35,6 +37,18 @@ async def test_a_silent_attempt_is_closed_with_its_diagnosis(hall: Hall, event, 
     again = await hall.attempt_record("a1")
     assert again is not None
     assert again.closed is None, "a sign of life opens it again"
+
+
+async def test_shorter_silences_are_looked_for_in_time(hall: Hall, event, clock) -> None:
+    windows = Windows.of(replace(DEFAULT_WINDOWS, after_offer=6.0))
+    assert (windows.quiet, windows.look_every) == (6.0, 2.0)
+    assert Windows.of(DEFAULT_WINDOWS) == Windows()
+    hall.ingest_event(event(EventKind.OFFERED, "a1"))
+    await hall.settled()
+    clock.now += 7
+    assert await keeping(hall).close_silent() == []
+    (closed,) = await Keeping(hall._care, hall._feed, hall._clock, windows).close_silent()
+    assert closed.detail["diagnosis"] == "no-request-after-offer"
 
 
 async def test_a_boot_that_went_well_is_closed_without_one(hall: Hall, event, clock) -> None:
