@@ -65,17 +65,17 @@ check: $(VENV)/.test ## format, lint, strict types, import contracts, unit tests
 	@$(VENV)/bin/ruff format --check -q .
 	@$(VENV)/bin/ruff check -q .
 	@$(VENV)/bin/mypy
-	@$(VENV)/bin/lint-imports --no-cache | tail -n 3
-	@$(PY) -m pytest -q -x tests/unit
+	@$(VENV)/bin/lint-imports --no-cache | tail -n 2
+	@$(PY) -m pytest -q -n 2 -m "not slow and not long" tests/unit
 
 format: $(VENV)/.test ## put the sources into shape
 	@$(VENV)/bin/ruff format . && $(VENV)/bin/ruff check --fix .
 
-test: check ## everything: unit, network, other programs' clients, real firmware
-	@$(PY) -m pytest -m "not long" tests/net tests/interop tests/firmware
+test: check ## everything: units, network namespaces, other programs' clients, real firmware
+	@$(PY) -m pytest -m "(slow or net or interop or firmware) and not long" tests
 
-test-long: check ## the long runs too: millions of packets, hundreds of kills
-	@$(PY) -m pytest tests/unit tests/net tests/interop tests/firmware -m long
+test-long: check ## the long runs: millions of packets, hundreds of kills, the slowest machines
+	@$(PY) -m pytest -m long tests
 
 # ---------------------------------------------------------------------------------------------- production
 

@@ -13,7 +13,7 @@ import yaml
 
 from pxeserver.boot.model import Event, EventKind, Lease, Promise, PromiseKind
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.slow]
 
 
 class Done:

@@ -35,6 +35,7 @@ def _feed(count: int, seed: int) -> tuple[int, int, int]:
     return malformed, others, answered
 
 
+@pytest.mark.slow
 def test_half_a_million_damaged_packets() -> None:
     malformed, others, answered = _feed(500_000, seed=1)
     assert malformed + others + answered == 500_000

@@ -143,6 +143,7 @@ async def test_a_stalled_reader_is_reset_in_the_end(listening) -> None:
         sock.close()
 
 
+@pytest.mark.slow
 async def test_a_slow_reader_that_keeps_the_pace_gets_the_whole_file(listening) -> None:
     listener = await listening(HttpLimits(pace=Pace(0.4, 65536), shutdown=0.1))
     (sock,) = await stall(listener, publish_big(listener), 1)

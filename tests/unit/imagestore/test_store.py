@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import random
 import signal
 import threading
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from pxeserver.imagestore.blobs import Draft, ImportFailed, NoSpace
 from pxeserver.imagestore.manifest import CHUNK_SIZE, ChunkHasher, Manifest
 from pxeserver.imagestore.store import Store
 
-CONTENT = os.urandom(2 * CHUNK_SIZE + 1234)
+CONTENT = random.Random(7).randbytes(2 * CHUNK_SIZE + 1234)
 SHA = hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -283,6 +284,7 @@ def dies_at(number: int, root: Path, action: Callable[[Store], object]) -> bool:
     return os.WIFSIGNALED(status)
 
 
+@pytest.mark.slow
 def test_death_at_any_moment_leaves_old_or_new_and_nothing_between(tmp_path: Path, source: Path) -> None:
     moments = 0
     for number in range(1, 100):

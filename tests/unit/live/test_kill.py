@@ -21,6 +21,8 @@ from pathlib import Path
 from pxeserver.boot.model import Node, NodeState, Phase, Promise, PromiseKind
 from pxeserver.live import Hall
 
+pytestmark = pytest.mark.slow
+
 def told(line):
     os.write(1, (line + "\\n").encode())
 

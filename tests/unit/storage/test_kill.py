@@ -23,6 +23,8 @@ from pxeserver.storage import journal_segments
 from pxeserver.storage.journal import Journal
 from pxeserver.storage.journal_files import OsFiles
 
+pytestmark = pytest.mark.slow
+
 journal_segments.SEGMENT_SIZE = 20_000
 directory, start, crash_at = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 done = 0
