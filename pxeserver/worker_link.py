@@ -147,7 +147,7 @@ class ControlLink:
         except (ChannelError, TimeoutError) as error:
             log.warning("channel closed", extra={"error": error or "no hello"})
         except asyncio.CancelledError:
-            # The process ends. asyncio.streams of Python 3.11 takes a cancelled handler for a bug and logs it.
+            # The process ends. asyncio.streams of Python 3.11 would log a cancelled handler as a bug.
             return
         finally:
             if self._channel is channel:
