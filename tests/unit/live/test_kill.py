@@ -15,13 +15,13 @@ import pytest
 from pxeserver.live import Hall
 from pxeserver.storage.database_file import check_copy
 
+pytestmark = pytest.mark.slow
+
 CONTROL = """
 import asyncio, os, sys
 from pathlib import Path
 from pxeserver.boot.model import Node, NodeState, Phase, Promise, PromiseKind
 from pxeserver.live import Hall
-
-pytestmark = pytest.mark.slow
 
 def told(line):
     os.write(1, (line + "\\n").encode())

@@ -16,14 +16,14 @@ import pytest
 
 from pxeserver.storage.journal import Journal
 
+pytestmark = pytest.mark.slow
+
 WRITER = """
 import asyncio, os, sys
 from pxeserver.boot.model import Lease, NodeState, Phase, Promise, PromiseKind
 from pxeserver.storage import journal_segments
 from pxeserver.storage.journal import Journal
 from pxeserver.storage.journal_files import OsFiles
-
-pytestmark = pytest.mark.slow
 
 journal_segments.SEGMENT_SIZE = 20_000
 directory, start, crash_at = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
