@@ -99,7 +99,7 @@ class BootServer:
         """The kinds of events of a machine's newest boot, in their order."""
         boots = self.boots(machine)
         return (
-            [event["kind"] for event in self.ask("boot", "show", boots[0]["id"])["events"]] if boots else []
+            [event["kind"] for event in self.ask("boot", "show", boots[0]["id"])["timeline"]] if boots else []
         )
 
     def wait(self, seen: Callable[[], T], timeout: float, what: str, pause: float = 0.5) -> T:
