@@ -128,7 +128,7 @@ def ensure_loaders(
         chosen |= dict.fromkeys(entry.architectures, (path, entry))
     if not chosen:
         raise LoadersUnavailable(
-            f"no boot loaders in {cache_dir}: put a bundle there with `pxeserver loaders import`"
+            f"no boot loaders in {cache_dir}: put a bundle there with `pxeserver loader import`"
         )
     return publish(store, chosen)
 
@@ -191,5 +191,5 @@ def _newest(scratch: Path, progress: Progress, mirror: str) -> Deb:
     except PackagesUnavailable as why:
         raise LoadersUnavailable(
             f"no boot loaders could be fetched ({why}): give this machine a Debian mirror, or import a bundle"
-            " made with `pxeserver loaders export` on another machine"
+            " made with `pxeserver loader export` on another machine"
         ) from why
