@@ -99,12 +99,13 @@ def _accept(name: str, asked: int, size: int, blksize_limit: int, windowsize_lim
         return min(asked, windowsize_limit) if asked >= 1 else None
     if name == "tsize":
         # RFC 2349: a reader sends 0. Clients that send something else still mean "how big is it".
-        # Of an empty file nothing is said: curl takes a size of 0 for an invalid answer.
+        # Of an empty file nothing is said: curl takes a size of 0 for an invalid answer (deviation 9).
         return size or None
     if name == "timeout":
+        # Acknowledged; the measured round trip resends sooner (deviation 8).
         return asked if 1 <= asked <= 255 else None
     if name == "rollover":
-        # Not in an RFC; the option tftp-hpa's server knows.
+        # Not in an RFC; the option tftp-hpa's server knows (deviation 13).
         return asked if asked in (0, 1) else None
     return None
 

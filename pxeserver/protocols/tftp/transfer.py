@@ -151,8 +151,8 @@ class Transfer:
         elif isinstance(received, packet.Error):
             self._on_error(received)
         # DATA, OACK and requests make no sense from a reader. RFC 1350 would end the transfer with ERROR 4;
-        # ignoring them keeps a stray or forged datagram from stopping a boot. A repeated RRQ is the caller's
-        # to judge.
+        # ignoring them keeps a stray or forged datagram from stopping a boot (deviation 10). A repeated RRQ
+        # is the caller's to judge.
 
     def packets_to_send(self) -> list[Outgoing]:
         """What has to go out now, in order; the next call starts empty."""
@@ -169,6 +169,7 @@ class Transfer:
             return
         patience = self._timing.give_up if self.proven else self._timing.half_open
         if now - self._progressed >= patience:
+            # Who never answered gets no ERROR (deviation 11).
             self.stop(End.TIMED_OUT if self.proven else End.UNANSWERED, "timeout")
             return
         self._retransmission.expired()
@@ -198,7 +199,7 @@ class Transfer:
         """ICMP says that nobody listens on the client's port.
 
         After the last block that is a client that has everything, whose final ACK was lost, and which is
-        gone.
+        gone (deviation 12).
         """
         if self.end is None:
             self._finish(End.SENT if self._high == self._last and self.proven else End.UNREACHABLE)
