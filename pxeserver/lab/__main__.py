@@ -58,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try_it.add_argument("--disk", type=int, default=1024, help="MiB of the machine's empty disk; 0 for none")
     show = commands.add_parser("demo", help="three machines of different firmware boot while you watch")
     show.add_argument("--seconds", type=float, default=300.0, help="how long they may take")
+    show.add_argument("--picture", type=Path, help="SVG file for a picture of the end")
     given = parser.parse_args(arguments)
     if given.command in ("try", "demo"):
         return _show(given)
@@ -83,7 +84,7 @@ def _show(given: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if given.command == "demo":
-            return demo(Console(), given.seconds)
+            return demo(Console(), given.seconds, given.picture)
         return play(Console(), Firmware(given.firmware), given.disk)
     except LabError as error:
         print(f"pxeserver.lab: {error}", file=sys.stderr)

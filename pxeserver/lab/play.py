@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import shlex
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -30,9 +32,9 @@ The server runs at {BOOT_ADDRESS} on a private network; one machine stands besid
 """
 
 
-def demo(console: Console, seconds: float) -> int:
+def demo(console: Console, seconds: float, picture: Path | None = None) -> int:
     """Boot machines of different firmware into the discovery system while their steps are shown; 1 where one
-    did not come up within `seconds`.
+    did not come up within `seconds`. `picture` is an SVG file for the end of it.
     """
     with Playground(fresh=True, say=console.print) as ground:
         ground.wait_ready()
@@ -48,7 +50,25 @@ def demo(console: Console, seconds: float) -> int:
         finally:
             watcher.terminate()
             watcher.wait(5)
-        return _summary(console, machines, times)
+        result = _summary(console, machines, times)
+        if picture is not None:
+            _draw(ground, machines, times, picture)
+        return result
+
+
+def _draw(
+    ground: Playground, machines: Sequence[Machine], times: dict[str, dict[str, float]], picture: Path
+) -> None:
+    """One machine's boot as `boot show` tells it, and the summary, as a picture of a terminal."""
+    paper = Console(record=True, width=118, file=io.StringIO())
+    boot = str(ground.boots_of(machines[1])[0]["id"])
+    paper.print(f"$ pxeserver boot show {boot}", style="bold", highlight=False)
+    words, environment = ground.command("boot", "show", boot), {**ground.environment, "COLUMNS": "118"}
+    shown = subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout
+    for line in shown.splitlines():
+        paper.print(line[:118], markup=False, highlight=False)
+    _summary(paper, machines, times)
+    picture.write_text(paper.export_svg(title="pxeserver"))
 
 
 def _until_discovered(
