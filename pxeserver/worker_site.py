@@ -96,6 +96,8 @@ class SiteKeeper:
         if fresh:
             self._found = await self._ask(fresh)
             self._worker.leave_unknown_to_others(bool(self._found.others))
+        elif not self._worker.site().interfaces:
+            self._found = replace(self._found, note="no link is up to look for other boot servers on", done=True)
         self.announce()
 
     async def _ask(self, interfaces: Sequence[Interface]) -> Found:
