@@ -158,7 +158,7 @@ class DatabaseCare:
             except DatabaseUnavailable as error:
                 if self._database is None:
                     await self.open()
-                step = "name a file that `pxeserver backup create` wrote"
+                step = "name a file that `pxeserver backup FILE` wrote"
                 raise Refused("the backup was not restored", error.text, step) from error
             log.warning("database restored", extra={"from": source, "old_file": aside or "none"})
             await self.open()

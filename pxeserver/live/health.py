@@ -37,5 +37,5 @@ def trouble_of(error: DatabaseUnavailable, now: float) -> Trouble:
     next_step = _NEXT.get(error.reason, _NEXT["error"])
     backup = error.backup if isinstance(error, DatabaseCorrupt) else None
     if backup is not None:
-        next_step = f"restore the newest backup: `pxeserver backup restore {backup}`"
+        next_step = f"restore the newest backup: `pxeserver restore {backup}`"
     return Trouble(error.reason, error.text, next_step, now, backup)
