@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pxeserver import channel as wire
@@ -22,6 +22,7 @@ from pxeserver.channel import Channel, ChannelError, Envelope, decode, encode
 from pxeserver.servers.plane import ControlAway
 from pxeserver.storage.journal import Journal
 from pxeserver.worker import BootWorker
+from pxeserver.worker_keep import Keeper, kept
 
 log = logging.getLogger(__name__)
 
@@ -63,10 +64,7 @@ class ControlLink:
         self._numbers = itertools.count(1)
         self._questions: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
         self._table: NodeTable | None = None
-        self._to_keep: list[Promise] = []
-        self._keep_catalog = False
-        self._keep_nodes: tuple[NodeTable, list[Any]] | None = None
-        self._keep_wake = asyncio.Event()
+        self._keeper = Keeper(worker, journal)
         self._releasing: set[asyncio.Future[None]] = set()
         self.dropped = 0
         """Events lost because no control process took them."""
@@ -223,18 +221,18 @@ class ControlLink:
         match frame.k:
             case "catalog":
                 self._worker.take_catalog(decode(frame, wire.CatalogBody).catalog)
-                self._keep_catalog = True
+                self._keeper.catalog()
                 self._changed()
             case "nodes":
                 self._take_nodes(decode(frame, wire.Nodes))
             case "node":
                 node = decode(frame, wire.NodeBody).node
                 self._worker.take_node(node)
-                self._to_keep.append(Promise(PromiseKind.NODE, node=node))
+                self._keeper.promise(Promise(PromiseKind.NODE, node=node))
             case "node-removed":
                 number = decode(frame, wire.NodeRemoved).id
                 self._worker.drop_node(number)
-                self._to_keep.append(Promise(PromiseKind.NODE_REMOVED, node_id=number))
+                self._keeper.promise(Promise(PromiseKind.NODE_REMOVED, node_id=number))
             case "acked":
                 self._journal.acked(decode(frame, wire.Acked).seq)
             case "release-lease":
@@ -243,7 +241,6 @@ class ControlLink:
                 self._take_answer(decode(frame, wire.Answer))
             case _:
                 log.warning("unknown frame", extra={"kind": frame.k})
-        self._keep_wake.set()
 
     def _release(self, asked: wire.ReleaseLease) -> None:
         entry = self._worker.leases.get(asked.address)
@@ -253,7 +250,7 @@ class ControlLink:
         lease = Lease(entry.address, entry.mac, entry.client_id, now, entry.hostname, "released")
         log.info("lease released", extra={"mac": entry.mac, "address": entry.address, "by": asked.by})
         task = asyncio.ensure_future(
-            _kept("lease", self._worker.record(Promise(PromiseKind.LEASE, lease=lease)))
+            kept("lease", self._worker.record(Promise(PromiseKind.LEASE, lease=lease)))
         )
         self._releasing.add(task)
         task.add_done_callback(self._releasing.discard)
@@ -267,8 +264,7 @@ class ControlLink:
             self._table.put_state(state)
         if part.last:
             table, self._table = self._table, None
-            self._keep_nodes = (table, self._worker.take_nodes(table))
-            self._to_keep.clear()
+            self._keeper.nodes(table, self._worker.take_nodes(table))
 
     def _take_answer(self, answer: wire.Answer) -> None:
         future = self._questions.get(answer.id)
@@ -280,28 +276,14 @@ class ControlLink:
             future.set_result(answer.body)
 
     async def keep(self) -> None:
-        """Write what came from the control process to disk, for ever; a full disk costs a warning, not
-        the boots.
-        """
-        while True:
-            await self._keep_wake.wait()
-            self._keep_wake.clear()
-            if self._keep_nodes is not None:
-                (table, adopted), self._keep_nodes = self._keep_nodes, None
-                await _kept("nodes", self._journal.save_nodes(list(table), adopted))
-            if self._keep_catalog:
-                self._keep_catalog = False
-                await _kept("catalog", self._journal.save_catalog(self._worker.snapshot))
-            if self._to_keep:
-                promises, self._to_keep = self._to_keep, []
-                await _kept("node", self._journal.append(*promises))
-            if self._journal.checkpoint_due:
-                await _kept("checkpoint", self._journal.checkpoint())
+        """Write what came from the control process to disk, for ever."""
+        await self._keeper.run()
 
     async def tick(self) -> None:
         """Once a second: the counts of silences, for ever."""
         while True:
             await asyncio.sleep(1)
+            self._keeper.look()
             if self._channel is None:
                 continue
             counts, self._ignored = self._ignored, Counter()
@@ -310,12 +292,3 @@ class ControlLink:
             self.put(
                 "stats", wire.Stats({"events_dropped": self.dropped, "attempts": len(self._worker.attempts)})
             )
-            if self._journal.checkpoint_due:
-                self._keep_wake.set()
-
-
-async def _kept(what: str, writing: Awaitable[object]) -> None:
-    try:
-        await writing
-    except OSError as error:
-        log.error("cannot keep for restarts", extra={"what": what, "error": error})
