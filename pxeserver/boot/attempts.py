@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
-from pxeserver.boot.catalog import NodeTable
 from pxeserver.boot.identity import valid_uuid
-from pxeserver.boot.model import Machine, Phase
+from pxeserver.boot.model import Machine
 
 MAX_ATTEMPTS = 20_000
 """About 1 kB each: 20 MB at most; more machines than boot at once behind one server."""
@@ -148,22 +147,9 @@ class Attempts:
         known = self._by_id.get(attempt_id)
         if known is not None:
             return known
-        return self._add(Attempt(attempt_id, machine.mac, machine, started=now, last=now, stage=Stage.SCRIPT))
-
-    def restore(self, nodes: NodeTable, now: float) -> int:
-        """After a start: take up the attempts of running installs, so that their reports find them. Returns
-        how many.
-        """
-        count = 0
-        for state in nodes.states():
-            node = nodes.get(state.node_id)
-            if state.phase is Phase.INSTALLING and node is not None:
-                mac = node.macs[0] if node.macs else ""
-                attempt = self.adopt(state.attempt, Machine(mac, uuid=node.uuid, serial=node.serial), now)
-                if attempt is not None:
-                    attempt.node_id, attempt.stage = node.id, Stage.RUNNING
-                    count += 1
-        return count
+        attempt = Attempt(attempt_id, machine.mac, machine, started=now, last=now, stage=Stage.SCRIPT)
+        # Its MAC's newest attempt may be known: a late report, or a made-up id, does not take its place.
+        return self._add(attempt, newest=self.by_mac(machine.mac) is None)
 
     def expire(self, now: float) -> list[Attempt]:
         """Forget the attempts that were silent for an hour, and return them."""
@@ -172,12 +158,12 @@ class Attempts:
             self._forget(attempt)
         return old
 
-    def _add(self, attempt: Attempt) -> Attempt:
+    def _add(self, attempt: Attempt, *, newest: bool = True) -> Attempt:
         while len(self._by_id) >= self._limit:
             self._forget(next(iter(self._by_id.values())))
             self.dropped += 1
         self._by_id[attempt.id] = attempt
-        if attempt.mac:
+        if attempt.mac and newest:
             self._by_mac[attempt.mac] = attempt.id
         return attempt
 

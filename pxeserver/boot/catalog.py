@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from pxeserver.boot.model import FileRef, Group, Image, Loader, Node, NodeState, Policy, Profile
+from pxeserver.boot.model import FileRef, Group, Image, Loader, Node, NodeState, Phase, Policy, Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class NodeTable:
         self._by_serial: dict[str, tuple[int, ...]] = {}
         self._by_mac: dict[str, tuple[int, ...]] = {}
         self._by_address: dict[str, tuple[int, ...]] = {}
+        self._installing: dict[str, int] = {}
         for node in nodes:
             self.put(node)
         for state in states:
@@ -83,6 +84,14 @@ class NodeTable:
         """The nodes that this IPv4 address is reserved for."""
         return tuple(self._nodes[i] for i in self._by_address.get(address, ()))
 
+    def installing(self, attempt: str) -> Node | None:
+        """The node whose install this attempt runs.
+
+        An installer may work for hours without a request, over restarts of this process; its end must find
+        its node all the same.
+        """
+        return self._nodes.get(self._installing.get(attempt, 0))
+
     def put(self, node: Node) -> None:
         """Add a node or replace the one with its id."""
         self.remove(node.id, keep_state=True)
@@ -103,11 +112,20 @@ class NodeTable:
                     else:
                         del index[key]
         if not keep_state:
+            self._forget_install(node_id)
             self._states.pop(node_id, None)
 
     def put_state(self, state: NodeState) -> None:
         """Replace the state of a node."""
+        self._forget_install(state.node_id)
         self._states[state.node_id] = state
+        if state.phase is Phase.INSTALLING and state.attempt:
+            self._installing[state.attempt] = state.node_id
+
+    def _forget_install(self, node_id: int) -> None:
+        old = self._states.get(node_id)
+        if old is not None and self._installing.get(old.attempt) == node_id:
+            del self._installing[old.attempt]
 
     def _indexes(self, node: Node) -> tuple[tuple[dict[str, tuple[int, ...]], tuple[str, ...]], ...]:
         return (

@@ -83,6 +83,10 @@ IGNORED: Mapping[str, str] = {
         "Another boot server was seen here; `pxeserver policy set --unknown menu` answers unknown "
         "machines anyway."
     ),
+    "other-machine": (
+        "If this is another card of the machine, add it to the node (`pxeserver node set NAME --mac MAC`, with "
+        "all its addresses); if not, somebody on this network speaks in its name."
+    ),
     "identity-conflict": (
         "Two nodes claim this machine: `pxeserver node list` shows them; correct the UUID, serial or MAC."
     ),

@@ -40,6 +40,8 @@ class Reason(Enum):
     NOT_FOUND = "not-found"
     ACCESS_DENIED = "access-denied"
     UNKNOWN_ATTEMPT = "unknown-attempt"
+    OTHER_MACHINE = "other-machine"
+    """The sender's MAC address is none of the machine's whose attempt it names."""
     TOO_MANY_TRANSFERS = "too-many-transfers"
     TOO_LARGE = "too-large"
     UNKNOWN_TRANSFER = "unknown-transfer"

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from pxeserver.boot.attempts import Attempt, Stage
 from pxeserver.boot.identity import Known, identify
-from pxeserver.boot.model import EventKind, FileRef, Ignore, Reason
+from pxeserver.boot.model import EventKind, FileRef, Ignore, Machine, Reason
 from pxeserver.servers.http_body import Refused, line, plain
 from pxeserver.servers.http_callbacks import Callbacks
 from pxeserver.servers.http_facts import fields_of, machine_of
@@ -17,11 +17,13 @@ from pxeserver.servers.http_files import FileAnswers
 from pxeserver.servers.http_limits import HttpLimits
 from pxeserver.servers.http_progress import FileProgress
 from pxeserver.servers.http_scripts import Detail, ScriptAnswer, Scripts
+from pxeserver.servers.http_sender import Senders
 from pxeserver.servers.http_target import Kind, Route
 from pxeserver.servers.http_watch import FileWatch, LoaderWatch
 from pxeserver.servers.plane import OpenFile, Plane
 
 _READING = ("GET", "HEAD")
+_FILES = (Kind.LOADER, Kind.FILE, Kind.BLOB, Kind.MANIFEST, Kind.BLOB_MANIFEST)
 _METHODS = {Kind.REPORT: ("GET", "POST"), Kind.INVENTORY: ("POST",), Kind.ORDERS: ("GET",)}
 
 
@@ -29,8 +31,14 @@ class Answers:
     """One answer for each kind of URL. Refused stands for those without content."""
 
     def __init__(
-        self, plane: Plane, scripts: Scripts, open_manifest: Callable[[str], OpenFile], limits: HttpLimits
+        self,
+        plane: Plane,
+        scripts: Scripts,
+        open_manifest: Callable[[str], OpenFile],
+        limits: HttpLimits,
+        senders: Senders | None = None,
     ) -> None:
+        self._senders = senders or Senders(plane)
         self._plane = plane
         self._scripts = scripts
         self._open_manifest = open_manifest
@@ -49,15 +57,15 @@ class Answers:
         attempt = self._attempt(route, peer)
         detail: Detail = {}
         if attempt is not None and attempt.address != peer:
-            # Its id came from another address than the machine's: a proxy, a second card, or somebody else.
+            # Its machine had another address before: a new system has a new lease, or it is somebody else.
             detail["address"] = peer
-        match route.kind:
-            case Kind.SCRIPT | Kind.CHOICE:
-                return await self._script(request, route, attempt, detail)
-            case Kind.LOADER | Kind.FILE | Kind.BLOB | Kind.MANIFEST | Kind.BLOB_MANIFEST:
-                return await self._file(request, route, attempt, detail)
+        if route.kind in (Kind.SCRIPT, Kind.CHOICE):
+            return await self._script(request, route, attempt, detail)
+        if route.kind in _FILES:
+            return await self._file(request, route, attempt, detail)
         if attempt is None:
             raise Refused(404, "no such attempt")
+        self._refuse_strangers(attempt, peer)
         match route.kind:
             case Kind.REPORT:
                 return await self._callbacks.report(request, attempt, route.name, route.query, detail)
@@ -66,25 +74,60 @@ class Answers:
             case _:
                 return await self._callbacks.orders(attempt)
 
+    # -------------------------------------------------------------------------------------------------
+    # whose request it is
+
     def _attempt(self, route: Route, peer: str) -> Attempt | None:
         """The attempt of a request: by its id, else by the client's address."""
         attempts = self._plane.attempts
         if route.attempt is None:
             return attempts.by_address(peer)
-        attempt = attempts.by_id(route.attempt)
+        attempt = attempts.by_id(route.attempt) or self._taken_up(route, peer)
         if attempt is None:
-            # This process was restarted while the machine boots: it says who it is, and goes on.
-            machine = machine_of(fields_of(route.query), "", peer)
-            attempt = attempts.adopt(route.attempt, machine, self._plane.now()) if machine.mac else None
-            if attempt is None:
-                self._plane.ignored(Ignore(Reason.UNKNOWN_ATTEMPT, route.attempt[:40]))
-                raise Refused(
-                    404, "unknown attempt: this server does not know this boot (any more); start again"
-                )
-            self._identify(attempt)
-        if attempt.address is None and peer:
+            if route.kind in _FILES:
+                return None  # files are the same for everybody: a boot goes on without its timeline
+            self._plane.ignored(Ignore(Reason.UNKNOWN_ATTEMPT, route.attempt[:40]))
+            raise Refused(404, "unknown attempt: this server does not know this boot (any more); start again")
+        if attempt.address is None and peer and not self._senders.stranger(attempt, peer):
             attempts.bind_address(attempt, peer)
         return attempt
+
+    def _taken_up(self, route: Route, peer: str) -> Attempt | None:
+        """An attempt that this process does not know (any more): it was restarted, or an hour has passed.
+
+        The end of an install finds its node by the state on disk. A loader that asks for its script says who
+        it is; so may anybody, and what that machine could do is done to it. So it has to come from a network
+        that is served, and on our own links with a MAC address that it tells.
+        """
+        attempts, now, id_ = self._plane.attempts, self._plane.now(), route.attempt or ""
+        node = self._plane.nodes().installing(id_)
+        if node is not None:
+            mac = self._senders.mac(peer) or next(iter(node.macs), "")
+            attempt = attempts.adopt(id_, Machine(mac, uuid=node.uuid, serial=node.serial), now)
+            if attempt is not None:
+                attempt.node_id = node.id
+            return attempt
+        if route.kind not in (Kind.SCRIPT, Kind.CHOICE):
+            return None
+        machine = machine_of(fields_of(route.query), "", peer)
+        seen = self._senders.mac(peer)
+        if not machine.mac or not self._senders.served(peer) or seen not in (None, *machine.macs):
+            return None
+        attempt = attempts.adopt(id_, machine, now)
+        if attempt is not None:
+            self._identify(attempt)
+        return attempt
+
+    def _refuse_strangers(self, attempt: Attempt, peer: str) -> None:
+        """403 where another machine than the attempt's reports or asks for orders; told once per boot."""
+        mac = self._senders.stranger(attempt, peer)
+        if not mac:
+            return
+        told = Ignore(Reason.OTHER_MACHINE, f"{peer} has the MAC address {mac}")
+        self._plane.ignored(told)
+        if attempt.count("strangers") == 1:
+            self._tell(attempt, EventKind.IGNORED, {"reason": told.reason.value, "text": told.detail})
+        raise Refused(403, f"{told.detail}, which is none of this boot's machine")
 
     def _identify(self, attempt: Attempt) -> None:
         found = identify(attempt.machine, self._plane.nodes())
@@ -108,22 +151,25 @@ class Answers:
             machine = machine_of(fields_of(route.query), attempt.mac, request.remote or "")
             self._plane.attempts.learn(attempt.id, machine)
         self._identify(attempt)
-        answer = (
-            self._scripts.choice(self._plane, attempt, base, route.name)
-            if route.kind is Kind.CHOICE
-            else self._scripts.boot(self._plane, attempt, base)
-        )
+        # Decided and recorded in one turn: of two boots of one node, only one may be given its install.
+        async with self._callbacks.turn(attempt):
+            answer = (
+                self._scripts.choice(self._plane, attempt, base, route.name)
+                if route.kind is Kind.CHOICE
+                else self._scripts.boot(self._plane, attempt, base)
+            )
+            if not isinstance(answer, Ignore):
+                for kind, what in answer.records:
+                    await self._callbacks.take(attempt, kind, {**detail, **what})
         if isinstance(answer, Ignore):
             self._plane.ignored(answer)
             self._tell(
                 attempt, EventKind.IGNORED, {**detail, "reason": answer.reason.value, "text": answer.detail}
             )
             raise Refused(403, f"nothing for this machine: {answer.reason.value} {answer.detail}".rstrip())
-        return await self._hand_out(attempt, answer, detail)
+        return self._hand_out(attempt, answer, detail)
 
-    async def _hand_out(self, attempt: Attempt, answer: ScriptAnswer, detail: Detail) -> web.StreamResponse:
-        for kind, what in answer.records:
-            await self._callbacks.record(attempt, kind, {**detail, **what})
+    def _hand_out(self, attempt: Attempt, answer: ScriptAnswer, detail: Detail) -> web.StreamResponse:
         self._plane.attempts.reach(attempt, Stage.SCRIPT, self._plane.now())
         told = {**facts_of(attempt), **detail, **answer.detail}
         self._tell(attempt, EventKind.SCRIPT_SENT, told)

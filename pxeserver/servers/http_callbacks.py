@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -64,7 +65,25 @@ class Callbacks:
         """The node this attempt's machine is known as."""
         return None if attempt.node_id is None else self._plane.nodes().get(attempt.node_id)
 
+    @asynccontextmanager
+    async def turn(self, attempt: Attempt) -> AsyncIterator[None]:
+        """Wait until nobody else decides or records for this attempt's node; what is looked at meanwhile
+        holds until the end.
+        """
+        if attempt.node_id is None:
+            yield
+            return
+        async with self._turns.setdefault(attempt.node_id, asyncio.Lock()):
+            yield
+
     async def record(
+        self, attempt: Attempt, kind: EventKind, detail: Mapping[str, str | int | float]
+    ) -> bool:
+        """Take an event, in this node's turn. Returns whether it moved the node's state."""
+        async with self.turn(attempt):
+            return await self.take(attempt, kind, detail)
+
+    async def take(
         self,
         attempt: Attempt,
         kind: EventKind,
@@ -72,21 +91,17 @@ class Callbacks:
         *,
         only_moves: bool = False,
     ) -> bool:
-        """Take an event: on disk before this returns where it moves the node's state. Returns whether it did.
+        """Take an event; the caller has the turn. On disk before this returns where it moves the node's
+        state.
 
         One that moves nothing is progress and only reported, or with `only_moves` not told at all. Refused
         with 503 where the disk fails: the machine comes again, nothing was promised.
         """
-        node = self.node_of(attempt)
-        if node is not None:
-            # Two reports of one node are taken one after the other: the second is judged by what the first
-            # made true.
-            async with self._turns.setdefault(node.id, asyncio.Lock()):
-                moved = await self._advance(attempt, node, self.event(attempt, kind, detail))
-            if moved:
-                return True
+        node, event = self.node_of(attempt), self.event(attempt, kind, detail)
+        if node is not None and await self._advance(attempt, node, event):
+            return True
         if not only_moves:
-            self._plane.report(self.event(attempt, kind, detail))
+            self._plane.report(event)
         return False
 
     async def _advance(self, attempt: Attempt, node: Node, event: Event) -> bool:
@@ -115,6 +130,8 @@ class Callbacks:
         if name not in REPORTS:
             raise Refused(400, f"no such event; one of: {', '.join(REPORTS)}")
         kind, fixed = REPORTS[name]
+        if name == "not-loaded" and attempt.stage >= Stage.RUNNING:
+            fixed = {}  # its system has started and reported: nothing gives that order back
         if kind in _RUNNING:
             self._plane.attempts.reach(attempt, Stage.RUNNING, self._plane.now())
         moved = await self.record(attempt, kind, {**detail_of(told), **detail, **fixed})
@@ -147,10 +164,13 @@ class Callbacks:
         return json_answer(await self._ask("orders", body))
 
     async def install_started(self, attempt: Attempt, file: FileRef, detail: Detail) -> None:
-        """An installer's kernel is about to be sent: from here on its order is used up, if its script did not
-        do that.
+        """An installer's kernel is about to be sent to a running system that starts it by itself: from here
+        on its order is used up.
         """
-        await self.record(attempt, EventKind.INSTALL_STARTED, {**detail, "file": file.name}, only_moves=True)
+        async with self.turn(attempt):
+            await self.take(
+                attempt, EventKind.INSTALL_STARTED, {**detail, "file": file.name}, only_moves=True
+            )
 
     async def _ask(self, kind: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         try:

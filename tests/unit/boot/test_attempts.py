@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from dataclasses import replace
 
 from pxeserver.boot.attempts import FORGET_SECONDS, Attempts, Stage
 from pxeserver.boot.catalog import NodeTable
@@ -92,16 +93,27 @@ def test_a_restarted_process_takes_attempts_up_again() -> None:
     assert attempts.adopt("abcdefghij", Machine("52:54:00:00:00:02"), 0.0) is adopted
 
 
-def test_running_installs_are_restored() -> None:
+def test_a_running_install_is_found_by_its_attempt() -> None:
     node = Node(1, "a", uuid=U1, macs=(MAC,))
     state = NodeState(1, Phase.INSTALLING, order=1, attempt="abcdefghij")
+    table = NodeTable([node], [state])
+    assert table.installing("abcdefghij") == node
+    assert table.installing("") is None
+    table.put_state(replace(state, attempt="bbbbbbbbbb"))
+    assert (table.installing("abcdefghij"), table.installing("bbbbbbbbbb")) == (None, node)
+    table.put_state(replace(state, phase=Phase.INSTALLED, attempt="bbbbbbbbbb"))
+    assert table.installing("bbbbbbbbbb") is None
+    table.put_state(state)
+    table.remove(1)
+    table.put(node)
+    assert table.installing("abcdefghij") is None
+
+
+def test_an_attempt_taken_up_late_does_not_replace_a_newer_boot() -> None:
     attempts = Attempts(ids())
-    assert attempts.restore(NodeTable([node], [state]), 0.0) == 1
-    restored = attempts.by_id("abcdefghij")
-    assert restored is not None
-    assert restored.node_id == 1
-    # The machine's next DISCOVER is another boot: its install was cut off.
-    assert attempts.begin(Machine(MAC), 1.0, firmware=False) is not restored
+    newer = attempts.begin(Machine(MAC), 0.0, firmware=True)
+    assert attempts.adopt("abcdefghij", Machine(MAC), 1.0) is not None
+    assert attempts.by_mac(MAC) is newer
 
 
 def test_what_was_learnt_stays() -> None:

@@ -23,6 +23,7 @@ from pxeserver.boot.model import (
     FileRef,
     Ignore,
     Image,
+    Interface,
     Loader,
     Machine,
     Node,
@@ -83,7 +84,7 @@ class FakePlane:
         return self.table
 
     def site(self) -> Site:
-        return Site()
+        return Site((Interface(1, "lo", ("127.0.0.1/8",)),))
 
     def open(self, file: FileRef) -> OpenFile:
         return self.store.open(file)

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import replace
 
 import pytest
 
+from pxeserver.boot.attempts import FORGET_SECONDS
 from pxeserver.boot.model import EventKind, Node, NodeState, Phase, Reason
 from pxeserver.servers.http_limits import HttpLimits
+from pxeserver.servers.http_sender import Senders
 
 MAC = "52:54:00:77:00:01"
 
@@ -230,12 +231,57 @@ async def test_reports_of_an_unknown_attempt(listener) -> None:
     assert listener.plane.silences[0].reason is Reason.UNKNOWN_ATTEMPT
 
 
-async def test_an_attempt_from_before_a_restart_is_taken_up_by_its_mac(listener) -> None:
+async def test_the_end_of_an_install_is_taken_after_a_restart_or_hours(listener) -> None:
     install(listener)
-    state = listener.plane.nodes().state(1)
-    listener.plane.table.put_state(replace(state, attempt="zzzzzzzzzz"))
+    listener.plane.clock += 2 * FORGET_SECONDS
+    listener.plane.attempts.expire(listener.plane.now())
+    assert listener.plane.attempts.by_id(listener.attempt.id) is None
+    assert (await listener.get(listener.url("report/installed"))).status == 200
+    assert listener.plane.nodes().state(1).phase is Phase.INSTALLED
+    assert listener.plane.promises[0].event.node_id == 1
+
+
+async def test_a_mac_in_a_report_makes_no_attempt(listener) -> None:
+    install(listener)
     reply = await listener.get(f"/a/zzzzzzzzzz/report/installed?mac={MAC.replace(':', '%3A')}")
-    assert reply.status == 200
+    assert (reply.status, len(listener.plane.attempts)) == (404, 1)
+
+
+async def test_not_loaded_gives_nothing_back_once_the_installer_has_reported(listener) -> None:
+    install(listener)
+    await post(listener, "report", {"event": "install-progress", "bytes": 1})
+    await listener.get(listener.url("report/not-loaded"))
+    assert listener.plane.nodes().state(1).phase is Phase.INSTALLING
+
+
+def neighbour(listener, mac: str | None) -> None:
+    """What the kernel knows of everybody on the link."""
+    listener.http.answers._senders = Senders(listener.plane, lambda interface, address: mac)
+
+
+@pytest.mark.parametrize("event", ["installed", "install-failed", "not-loaded"])
+async def test_another_machine_on_the_link_cannot_report(listener, event: str) -> None:
+    install(listener)
+    neighbour(listener, "52:54:00:66:66:66")
+    for _ in range(2):
+        reply = await listener.get(listener.url(f"report/{event}"))
+        assert (reply.status, b"52:54:00:66:66:66" in reply.body) == (403, True)
+    assert listener.plane.nodes().state(1).phase is Phase.INSTALLING
+    (told,) = listener.plane.events
+    assert (told.kind, told.detail["reason"]) == (EventKind.IGNORED, "other-machine")
+    assert [s.reason for s in listener.plane.silences] == [Reason.OTHER_MACHINE] * 2
+    assert (await post(listener, "inventory", {})).status == 403
+    assert (await listener.get(listener.url("orders"))).status == 403
+    assert listener.attempt.address is None
+
+
+@pytest.mark.parametrize("mac", [MAC, "52:54:00:77:00:02", None])
+async def test_the_machine_may_report_from_another_address_or_card_of_its_own(listener, mac) -> None:
+    install(listener)
+    listener.plane.table.put(Node(1, "n1", macs=(MAC, "52:54:00:77:00:02"), order=1))
+    listener.plane.attempts.bind_address(listener.attempt, "127.0.0.99")
+    neighbour(listener, mac)
+    assert (await listener.get(listener.url("report/installed"))).status == 200
     assert listener.plane.nodes().state(1).phase is Phase.INSTALLED
 
 

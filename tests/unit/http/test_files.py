@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pxeserver.boot.model import EventKind, Machine, Reason
+from pxeserver.boot.model import EventKind, Machine
 from pxeserver.servers import http_files
 
 INITRD = b"initrd " * 50_000
@@ -172,11 +172,12 @@ async def test_a_compressed_body_is_refused(listener) -> None:
     assert listener.plane.events == []
 
 
-async def test_an_unknown_attempt_is_told_so(listener) -> None:
+async def test_files_of_a_boot_that_is_not_known_any_more_are_sent_all_the_same(listener) -> None:
     reply = await listener.get("/a/zzzzzzzzzz/f/debian/vmlinuz")
-    assert reply.status == 404
-    assert b"unknown attempt" in reply.body
-    assert [s.reason for s in listener.plane.silences] == [Reason.UNKNOWN_ATTEMPT]
+    assert (reply.status, len(reply.body)) == (200, listener.kernel.size)
+    assert (await listener.get("/a/zzzzzzzzzz/snponly.efi")).status == 200
+    await listener.quiet()
+    assert (listener.plane.events, len(listener.plane.attempts)) == ([], 1)
 
 
 async def test_a_file_missing_from_the_store_is_404_and_a_damaged_one_503(listener) -> None:

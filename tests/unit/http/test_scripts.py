@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from pxeserver.boot.catalog import Catalog
-from pxeserver.boot.model import Consent, EventKind, Ignore, Node, Phase, Policy, Profile, ProfileKind, Reason
+from pxeserver.boot.model import (
+    Consent,
+    EventKind,
+    Ignore,
+    Machine,
+    Node,
+    NodeState,
+    Phase,
+    Policy,
+    Profile,
+    ProfileKind,
+    Reason,
+    Site,
+)  # fmt: skip
 from pxeserver.servers.http_scripts import DecidedScripts
+from pxeserver.servers.http_sender import Senders
 
 MAC = "52:54:00:77:00:01"
 UUID = "11223344-5566-7788-99aa-bbccddeeff00"
@@ -125,3 +141,50 @@ async def test_the_decision_of_the_boot_room_reaches_the_machine(listener) -> No
     assert plane.nodes().state(1).phase is Phase.INSTALLED
     again = await listener.get(listener.url(f"boot.ipxe?{FACTS}"))
     assert "vmlinuz" not in again.body.decode()
+
+
+def plane_with_an_armed_installer(listener):
+    plane = listener.plane
+    profile = Profile("inst", ProfileKind.KERNEL, image="debian", install=True)
+    plane._catalog = Catalog(1, Policy(), {"inst": profile}, (), {"debian": plane.catalog().images["debian"]})
+    values = {"profile": "inst"}
+    plane.table.put(Node(1, "n1", UUID, macs=(MAC,), values=values, order=1, consents=(Consent(1, "", ()),)))
+    listener.http.answers._scripts = DecidedScripts()
+    return plane
+
+
+async def test_of_two_boots_of_one_node_at_once_one_is_given_the_installer(listener) -> None:
+    plane = plane_with_an_armed_installer(listener)
+    other = plane.attempts.begin(Machine("52:54:00:77:00:02", uuid=UUID), plane.now(), firmware=True)
+    plane.disk_gate = asyncio.Event()
+    both = asyncio.gather(
+        listener.get(listener.url(f"boot.ipxe?{FACTS}")),
+        listener.get(f"/a/{other.id}/boot.ipxe?{FACTS}"),
+    )
+    async with asyncio.timeout(20):
+        while listener.requests() < 2:
+            await asyncio.sleep(0.001)
+        for _ in range(20):
+            await asyncio.sleep(0)
+    plane.disk_gate.set()
+    assert sorted(b"vmlinuz" in reply.body for reply in await both) == [False, True]
+
+
+async def test_a_boot_from_before_a_restart_is_taken_up_by_its_facts(listener) -> None:
+    reply = await listener.get(f"/a/zzzzzzzzzz/boot.ipxe?{FACTS}")
+    assert (reply.status, UUID in reply.body.decode()) == (200, True)
+    assert listener.plane.attempts.by_id("zzzzzzzzzz").node_id == 1
+
+
+@pytest.mark.parametrize("how", ["not-served", "another-mac"])
+async def test_nobody_else_may_name_a_machine_to_boot_as_it(listener, how: str) -> None:
+    """Else an install under way could be cut off, and an order used up, by one request from anywhere."""
+    plane = plane_with_an_armed_installer(listener)
+    plane.table.put_state(NodeState(1, Phase.INSTALLING, 1, attempt=listener.attempt.id))
+    if how == "not-served":
+        plane.site = Site
+    else:
+        listener.http.answers._senders = Senders(plane, lambda interface, address: "52:54:00:66:66:66")
+    assert (await listener.get(f"/a/zzzzzzzzzz/boot.ipxe?{FACTS}")).status == 404
+    assert plane.nodes().state(1).phase is Phase.INSTALLING
+    assert len(plane.attempts) == 1
