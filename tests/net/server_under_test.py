@@ -157,6 +157,8 @@ class Server:
         self.space, self.machines = Namespace(f"{prefix}-s"), Namespace(f"{prefix}-m")
         connect(self.space, "eth0", self.machines, "eth0")
         self.space.ip("address", "add", f"{ADDRESS}/24", "dev", "eth0")
+        # One card for all machines; where the server compares the sender's, it is the first machine's.
+        self.machines.ip("link", "set", "eth0", "address", "52:54:00:66:00:01")
         self.machines.ip("address", "add", "10.66.0.50/24", "dev", "eth0")
         self.machines.ip("route", "add", "default", "dev", "eth0")
         self.process: Process | None = None
