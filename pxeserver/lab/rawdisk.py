@@ -71,7 +71,8 @@ def boot_disk(work: Path, kernel: Path, cache: Path, mib: int = 32) -> Path:
         _tool("mmd", "-i", str(part), f"::{folder}")
     line = "console=ttyS0,115200n8 panic=5 quiet"
     texts = {
-        "syslinux.cfg": f"DEFAULT lab\nPROMPT 0\nLABEL lab\nKERNEL /vmlinuz\nAPPEND initrd=/tiny.img {line}\n",
+        "syslinux.cfg": "DEFAULT lab\nPROMPT 0\nLABEL lab\nKERNEL /vmlinuz\n"
+        f"APPEND initrd=/tiny.img {line}\n",
         "loader/loader.conf": "default lab.conf\ntimeout 0\n",
         "loader/entries/lab.conf": f"title lab\nlinux /vmlinuz\ninitrd /tiny.img\noptions {line}\n",
     }

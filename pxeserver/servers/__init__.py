@@ -1,1 +1,1 @@
-"""The asyncio shells of the boot plane. They are handed a Plane and never meet the database or the control process."""
+"""The asyncio shells of the boot plane: handed a Plane, they never meet the database or the control process."""

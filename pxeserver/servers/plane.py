@@ -1,7 +1,8 @@
-"""What the boot servers are handed: one object that knows the configuration, takes what happened, and keeps promises.
+"""What the boot servers are handed: one object that knows the configuration, takes what happened, and keeps
+promises.
 
-The boot worker implements it (worker.py); tests hand in a fake. Nothing here waits for the database, and only `record`
-and `ask` wait at all.
+The boot worker implements it (worker.py); tests hand in a fake. Nothing here waits for the database, and only
+`record` and `ask` wait at all.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Plane(Protocol):
         """Count a silence by its reason."""
 
     async def record(self, *promises: Promise) -> None:
-        """Make promises durable in the journal and apply them; returns when they are on disk. OSError when that failed."""
+        """Make promises durable in the journal, then apply them. OSError where they could not be written."""
 
     async def ask(self, kind: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Ask the control process something only it may decide; ControlAway where it does not answer."""

@@ -1,4 +1,4 @@
-"""A boot HTTP listener as a program of its own, for tests that look at a process from outside: LOOP STORE FILE.
+"""A boot HTTP listener as a program, for tests that look at a process from outside: LOOP STORE FILE.
 
 Prints "port sha256" and serves until its standard input ends.
 """

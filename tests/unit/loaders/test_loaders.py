@@ -71,7 +71,12 @@ def test_cached_loaders_need_no_network(
     found = ensure_loaders(store, cache)
     arm = "ipxe-arm64.efi"
     assert by_arch(found) == {
-        0: "undionly.kpxe", 7: "snponly.efi", 9: "snponly.efi", 11: arm, 16: "snponly.efi", 19: arm
+        0: "undionly.kpxe",
+        7: "snponly.efi",
+        9: "snponly.efi",
+        11: arm,
+        16: "snponly.efi",
+        19: arm,
     }
     assert {(one.source, one.version, one.licence) for one in found} == {
         ("Debian source package ipxe", "1.21", "GPL")
