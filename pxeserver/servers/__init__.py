@@ -1,1 +1,1 @@
-"""The asyncio shells of the boot plane: handed a Plane, they never meet the database or the control process."""
+"""The asyncio shells of the boot plane: handed a Plane, they never meet database or control process."""
