@@ -85,8 +85,8 @@ class KnownWorker:
             dict(self._silences),
         )
 
-    async def release_lease(self, address: str) -> None:
+    async def release_lease(self, address: str, by: str) -> None:
         """Have the worker, which alone writes leases, free an address. ConnectionError while it is away."""
         if self._link is None:
             raise ConnectionError(f"nobody is there to free {address}")
-        self._link.release_lease(address, "api")
+        self._link.release_lease(address, by)

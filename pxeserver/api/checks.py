@@ -23,9 +23,10 @@ def values(call: Call, given: Mapping[str, str | None]) -> None:
     if faults:
         fields = {f"values.{key}": fault for key, fault in faults.items()}
         why = "; ".join(faults.values())
-        raise Problem(
-            422, "a value is refused", why, "Correct it; docs/cli.md lists the values", fields=fields
-        )
+        step = "Correct it; docs/cli.md lists the values"
+        if set(faults) == {"profile"}:
+            step = "`pxeserver profile list` shows the profiles, `pxeserver profile add` makes one"
+        raise Problem(422, "a value is refused", why, step, fields=fields)
 
 
 def profile(call: Call, name: str) -> Profile:

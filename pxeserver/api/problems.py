@@ -44,9 +44,10 @@ class Problem(Exception):  # noqa: N818 - it is an answer, not an accident
 
 def not_found(noun: str, name: str) -> Problem:
     """404 for a thing that is asked for by name."""
-    return Problem(
-        404, f"no {noun} {name}", f"there is no {noun} of this name", f"`pxeserver {noun} list` shows them"
-    )
+    why, listing = f"there is no {noun} of this name", f"{noun} list"
+    if noun == "machine":
+        why, listing = "no unknown machine shows this code", "node list --unknown"
+    return Problem(404, f"no {noun} {name}", why, f"`pxeserver {listing}` shows them")
 
 
 def of_refusal(refusal: Refused) -> Problem:
@@ -67,6 +68,8 @@ def refused(error: ValidationError, where: str) -> Problem:
     """422 for a body or a query that does not fit its schema, with every field at fault."""
     fields: dict[str, str] = {}
     for detail in error.errors(include_url=False, include_input=False):
+        if detail["type"] == "too_short" and fields:
+            continue  # what is left of a list without its faulty items
         name = ".".join(str(part) for part in detail["loc"]) or where
         text = "is no field of this request" if detail["type"] == "extra_forbidden" else detail["msg"]
         fields[name] = text.removeprefix("Value error, ")

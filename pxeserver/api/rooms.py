@@ -42,9 +42,9 @@ class Worker(Protocol):
     def seen(self) -> Seen:
         """What it last told. In memory."""
 
-    async def release_lease(self, address: str) -> None:
-        """Free an address at once. ConnectionError where the worker is away; LookupError where no such lease
-        is."""
+    async def release_lease(self, address: str, by: str) -> None:
+        """Free an address at once; the log names `by`. ConnectionError where the worker is away; LookupError
+        where no such lease is."""
 
 
 class NoWorker:
@@ -54,7 +54,7 @@ class NoWorker:
         """Nothing was seen."""
         return Seen()
 
-    async def release_lease(self, address: str) -> None:
+    async def release_lease(self, address: str, by: str) -> None:
         """It cannot be asked."""
         raise ConnectionError(f"no boot worker to free {address}")
 

@@ -84,8 +84,8 @@ IGNORED: Mapping[str, str] = {
         "machines anyway."
     ),
     "other-machine": (
-        "If this is another card of the machine, add it to the node (`pxeserver node set NAME --mac MAC`, with "
-        "all its addresses); if not, somebody on this network speaks in its name."
+        "If this is another card of the machine, add it to the node (`pxeserver node set NAME --mac MAC`, "
+        "with all its addresses); if not, somebody on this network speaks in its name."
     ),
     "identity-conflict": (
         "Two nodes claim this machine: `pxeserver node list` shows them; correct the UUID, serial or MAC."

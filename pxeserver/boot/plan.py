@@ -214,7 +214,10 @@ def _install(
         return _use(replace(base, why=f"profile {profile.name} {done}: the local disk"), once, state)
     foreign = profile.kind is not ProfileKind.DISK
     if foreign and not any(consent.order == node.order for consent in node.consents):
-        why = f"profile {profile.name} is an installer that no guard keeps from any disk: it needs a consent"
+        why = (
+            f"profile {profile.name} is an installer that no guard keeps from any disk: it needs a consent "
+            f"(pxeserver node consent {node.name} DISK)"
+        )
         return _refused(base, why)
     ready = _of_profile(
         replace(base, why=f"install order {node.order}: {base.why}"), machine, profile, catalog

@@ -33,11 +33,24 @@ NOUNS = {
 """Each is the `app` of the module of its name in this package, loaded when it is used."""
 
 
+FIRST_STEPS = """First steps:
+
+  pxeserver run                         start it in this terminal
+  pxeserver boot watch                  see who asks: switch a machine on
+  pxeserver image add debian --kernel vmlinuz --initrd initrd.img
+  pxeserver profile add live --image debian --args "boot=live"
+  pxeserver node list --unknown         machines without a name, with codes
+  pxeserver node approve CODE web --profile live
+  pxeserver node show web               what it would get now, and why
+"""
+
+
 def build() -> App:
     """The whole command line."""
     app = App(
         name="pxeserver",
         help="A network boot server: ProxyDHCP, DHCP, TFTP and HTTP boot.",
+        help_epilogue=FIRST_STEPS,
         version=__version__,
         default_parameter=Parameter(negative=()),
         help_format="plaintext",
@@ -88,4 +101,12 @@ def _run(words: list[str], debug: bool) -> int:
 
 
 def _command(words: list[str]) -> str:
-    return f"pxeserver {words[0]}" if words and words[0] in NOUNS else "pxeserver"
+    """The command that was meant, as far as its words say so."""
+    app, said = build(), ["pxeserver"]
+    for word in words:
+        try:
+            app = app[word]
+        except KeyError:
+            break
+        said.append(word)
+    return " ".join(said)

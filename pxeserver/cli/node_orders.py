@@ -36,13 +36,20 @@ def install(*names: str, profile: str | None = None, options: Options = DEFAULT)
         Assign this install profile first.
     """
     body = {"profile": profile}
+    stopped: dict[str, str] = {}
     with options.client() as client:
-        return each(
-            hosts(names),
-            lambda n: client.post("nodes", n, "install", body=body),
-            "will install at the next boot",
-            options,
-        )
+
+        def order_one(name: str) -> object:
+            answer = client.post("nodes", name, "install", body=body)
+            plan = client.get("nodes", name)["plan"]
+            if plan["action"] != "install":
+                stopped[name] = plan["why"]
+            return answer
+
+        code = each(hosts(names), order_one, "install ordered, for the next boot", options)
+    for name, why in stopped.items():
+        screen.warn(f"{name} would not install yet: {why}")
+    return code
 
 
 def boot_once(profile: str, /, *names: str, options: Options = DEFAULT) -> int:
@@ -54,7 +61,7 @@ def boot_once(profile: str, /, *names: str, options: Options = DEFAULT) -> int:
 
 
 def hold(*names: str, reason: str, options: Options = DEFAULT) -> int:
-    """Answer these nodes nothing until they are released.
+    """Hold nodes: they show the reason and start their local disks, until they are released.
 
     Parameters
     ----------

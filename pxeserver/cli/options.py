@@ -41,7 +41,7 @@ Yes = Annotated[bool, Parameter(name=("--yes", "-y"), help="Do it without asking
 
 def noun(name: str, text: str) -> App:
     """The commands of one noun."""
-    return App(name=name, help=text, default_parameter=Parameter(negative=()))
+    return App(name=name, help=text, default_parameter=Parameter(negative=()), help_epilogue="")
 
 
 def configured_socket() -> Path:

@@ -77,7 +77,7 @@ class ServerSettings(Section):
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     """Boot workers. The first one owns DHCP; the others share TFTP and HTTP with it."""
     event_loop: Literal["asyncio", "uvloop"] = "asyncio"
-    """Event loop of the boot workers. uvloop has no sendfile: files cost more there."""
+    """Event loop of the boot workers."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity that is logged."""
 
@@ -132,7 +132,7 @@ class HttpSettings(Section):
 
     port: Port = 80
     """Its port."""
-    max_connections: Annotated[int, Field(ge=1, le=100_000)] = 4096
+    max_connections: Annotated[int, Field(ge=1, le=100_000)] = 512
     """Connections at the same time."""
     max_connections_per_address: Annotated[int, Field(ge=1, le=10_000)] = 64
     """Connections of one address at the same time."""

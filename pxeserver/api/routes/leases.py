@@ -21,7 +21,7 @@ async def release_lease(call: Call) -> None:
     if address not in {lease.address for lease in await call.hall.leases()}:
         raise not_found("lease", address)
     try:
-        await call.rooms.worker.release_lease(address)
+        await call.rooms.worker.release_lease(address, call.by)
     except LookupError:
         raise not_found("lease", address) from None
     except ConnectionError as error:

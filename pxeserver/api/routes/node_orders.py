@@ -51,7 +51,7 @@ async def boot_once(call: Call) -> NodeView:
 
 
 async def hold(call: Call) -> NodeView:
-    """Answer the node nothing until it is released."""
+    """Hold the node: it shows the reason and starts its local disk, until it is released."""
     node = checks.node(call)
     async with call.hall.edit(call.by) as edit:
         return view(call, await edit.hold(node.name, call.body.reason))

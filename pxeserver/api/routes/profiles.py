@@ -30,7 +30,10 @@ def _check(call: Call, profile: Profile) -> None:
     faults = _faults(call, profile)
     if faults:
         why = "; ".join(faults.values())
-        raise Problem(422, f"profile {profile.name} is refused", why, "Correct the fields", fields=faults)
+        step = "`pxeserver profile add --help` explains the fields"
+        if "image" in faults:
+            step = "`pxeserver image list` shows the images, `pxeserver image add` makes one"
+        raise Problem(422, f"profile {profile.name} is refused", why, step, fields=faults)
 
 
 def _faults(call: Call, profile: Profile) -> dict[str, str]:

@@ -42,10 +42,10 @@ class FakeWorker:
     def seen(self):
         return self.told
 
-    async def release_lease(self, address):
+    async def release_lease(self, address, by):
         if self.away:
             raise ConnectionError("it does not answer")
-        self.released.append(address)
+        self.released.append((address, by))
 
 
 @dataclass

@@ -64,6 +64,14 @@ async def test_nodes(cli):
     done = await cli("node", "set", "web", "local_boot=sideways", code=1)
     assert "sanboot" in done.err
     await cli("node", "remove", "n[001-256]", code=2)
+    done = await cli("node", "set", "web", "profile=nope", code=1)
+    assert "pxeserver profile list" in done.err
+    done = await cli("profile", "add", "live", "--image", "nope", code=1)
+    assert "pxeserver image list" in done.err
+    done = await cli("node", "approve", "ABC123", "x", code=1)
+    assert "pxeserver node list --unknown" in done.err
+    done = await cli("node", "add", "bad", "--mac", "zz", code=1)
+    assert "is not a MAC address" in done.err and "Tuple" not in done.err
     done = await cli("node", "remove", "n[250-257]", "--yes", code=1)
     assert "n[250-256]: removed" in done.err and "n257" in done.err
     assert len((await cli("node", "list", "-o", "json")).json()) == 250
@@ -114,7 +122,8 @@ async def test_the_life_of_a_machine(cli, server, tmp_path):
     (machine,) = (await cli("node", "list", "--unknown", "-o", "json")).json()
     await cli("node", "approve", machine["code"], "web1", "--profile", "disk")
     await server.hall.answer("inventory", seen)
-    await cli("node", "install", "web1", "--profile", "setup")
+    done = await cli("node", "install", "web1", "--profile", "setup")
+    assert "web1 would not install yet" in done.err and "pxeserver node consent web1 DISK" in done.err
     done = await cli("node", "consent", "web1", "S2", code=1)
     assert "S1" in done.err
     await cli("node", "consent", "web1", "S1", code=2)
@@ -151,7 +160,7 @@ async def test_groups_policy_leases_status_and_loaders(cli, server, tmp_path):
     await server.hall.settled()
     assert "10.0.0.9" in (await cli("lease", "list")).out
     await cli("lease", "release", "10.0.0.9", "--yes")
-    assert server.worker.released == ["10.0.0.9"]
+    assert [address for address, _ in server.worker.released] == ["10.0.0.9"]
     done = await cli("status", code=1)
     assert "no boot loaders" in done.err and "eth0" in done.out
     own = tmp_path / "ipxe.efi"

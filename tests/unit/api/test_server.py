@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import pwd
 import time
 
 import pytest
@@ -92,7 +94,7 @@ async def test_leases(server):
     (listed,) = await server.ok("GET", "/leases")
     assert (listed["address"], listed["expires"][-1]) == ("10.0.0.9", "Z")
     assert await server.call("DELETE", "/leases/10.0.0.9") == (204, b"")
-    assert server.worker.released == ["10.0.0.9"]
+    assert server.worker.released == [("10.0.0.9", f"cli:{pwd.getpwuid(os.getuid()).pw_name}")]
     assert (await server.call("DELETE", "/leases/10.0.0.10"))[0] == 404
     server.worker.away = True
     assert (await server.call("DELETE", "/leases/10.0.0.9"))[0] == 503

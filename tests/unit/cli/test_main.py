@@ -110,3 +110,21 @@ def test_an_error_of_the_program_is_a_sentence_and_a_traceback_only_with_debug(t
     assert done.returncode in (1, 3)
     assert done.stderr.startswith("error: ")
     assert "Traceback" in run("status", "--debug", environ=environ).stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (("node", "hold", "web"), "pxeserver node hold --help"),
+        (("image", "add", "x", "/y"), "pxeserver image add --help"),
+        (("node", "nope"), "pxeserver node --help"),
+        (("nope",), "pxeserver --help"),
+    ],
+)
+def test_a_command_that_is_not_understood_names_its_own_help(words, command):
+    assert f"`{command}` shows how" in run(*words).stderr
+
+
+def test_the_first_help_shows_first_steps_and_only_there():
+    assert "pxeserver node approve CODE web --profile live" in run("--help").stdout
+    assert "First steps" not in run("node", "--help").stdout
