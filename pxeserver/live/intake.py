@@ -154,11 +154,12 @@ class Intake:
         async with self._care.write() as connection:
             edit = Edit(connection, self._memory, sightings.BY, self._clock())
             position = await self._store_entries(connection, entries)
+            told = [promise.event for _, promise in entries if promise.event is not None]
+            # Before machines become nodes: these boots become the nodes' boots then.
+            await AttemptLog(connection).add_events([*told, *events])
             await seen.store(edit, Machines(connection))
             for node in changed:
                 await Nodes(connection).put_hardware(node.id, node.hardware)
-            told = [promise.event for _, promise in entries if promise.event is not None]
-            await AttemptLog(connection).add_events([*told, *events])
             await edit.finish()
         seen.remember()
         self._memory.accept(edit, self._pusher)

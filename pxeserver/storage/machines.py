@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from pxeserver.boot.model import Machine, Node
 from pxeserver.storage.records import AuditRecord, InventoryRecord, MachineRecord
 from pxeserver.storage.tables import AuditRow
-from pxeserver.storage.tables_seen import InventoryRow, MachineRow
+from pxeserver.storage.tables_seen import AttemptRow, InventoryRow, MachineRow
 
 INVENTORIES_KEPT = 10
 """Reports kept of one machine."""
@@ -74,16 +74,16 @@ class Machines:
         return MachineRecord(*row) if row else None
 
     async def became(self, nodes: Mapping[str, Node]) -> None:
-        """Machines are nodes now, by code; their inventories go with them."""
+        """Machines are nodes now, by code; their inventories and boots go with them."""
         if not nodes:
             return
         machine = update(MachineRow).where(MachineRow.code == bindparam("this"))
         rows = [{"this": code, "node_id": node.id} for code, node in nodes.items()]
         await self._connection.execute(machine, rows)
-        orphans = (InventoryRow.mac == bindparam("this"), InventoryRow.node_id.is_(None))
         rows = [{"this": mac, "node_id": node.id} for node in nodes.values() for mac in node.macs]
-        if rows:
-            await self._connection.execute(update(InventoryRow).where(*orphans), rows)
+        for table in (InventoryRow, AttemptRow) if rows else ():
+            orphans = (table.mac == bindparam("this"), table.node_id.is_(None))
+            await self._connection.execute(update(table).where(*orphans), rows)
 
     async def forget(self, code: str) -> bool:
         """Remove a machine from the list; whether it was there."""
