@@ -28,7 +28,8 @@ from pxeserver.servers.tftp_socket import TftpSocket
 from pxeserver.storage.journal import Journal
 from pxeserver.worker import BootWorker
 from pxeserver.worker_link import ControlLink
-from pxeserver.worker_site import Probe, SiteKeeper
+from pxeserver.worker_others import Probe
+from pxeserver.worker_site import SiteKeeper
 
 log = logging.getLogger(__name__)
 
@@ -65,11 +66,14 @@ class WorkerParts:
         store = Store(state / "images", writes=False)
         worker = BootWorker(journal, store, settings.policy_model())
         worker.restore()
-        site = SiteKeeper(worker, settings, _probe(settings), lambda body: link.put("site", body))
+        dhcp = DhcpServer(worker, DhcpSockets(bound["dhcp"], bound["proxydhcp"]))
+        site = SiteKeeper(
+            worker, settings, _probe(settings), lambda body: link.put("site", body), dhcp.set_contested
+        )
         link = ControlLink(worker, journal, site.body, site.announce)
         worker.control = link
-        site.recall()
         await site.look()
+        site.recall()
         tftp = settings.tftp
         return cls(
             journal,
@@ -77,7 +81,7 @@ class WorkerParts:
             worker,
             link,
             site,
-            DhcpServer(worker, DhcpSockets(bound["dhcp"], bound["proxydhcp"])),
+            dhcp,
             TftpServer(
                 worker,
                 tftp_names(worker),
@@ -116,6 +120,7 @@ class WorkerParts:
             self.link.keep(),
             self.link.tick(),
             self.site.keep(),
+            self.site.look_again(),
             self._forget_old(),
         ]
 

@@ -150,6 +150,8 @@ class SiteBody(msgspec.Struct):
     unknown: str = ""
     """What unknown machines get now; differs from the policy where another boot server was found."""
     why: str = ""
+    refused: tuple[str, ...] = ()
+    """Subnets that get no addresses from us because another DHCP server gives them, each with what to do."""
 
 
 class Stats(msgspec.Struct):

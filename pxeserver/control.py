@@ -83,6 +83,7 @@ class KnownWorker:
             site.why,
             site.others,
             dict(self._silences),
+            site.refused,
         )
 
     async def release_lease(self, address: str, by: str) -> None:

@@ -31,8 +31,8 @@ FLAGS = "PXESERVER__FLAGS"
 """How the children find the same settings: the file that was named, and the command line's flags as JSON."""
 DEFAULT_USER = "pxeserver"
 STATE_FOLDERS = ("journal", "images", "loaders", "import", "backups")
-_REPORT_SECONDS = 6.0
-"""How long the start-up lines wait for the worker's first report."""
+_REPORT_SECONDS = 8.0
+"""How long the start-up lines wait for the worker's first report: its start, and its probe."""
 
 
 class CannotStart(Exception):  # noqa: N818 - it is told to a person as it is

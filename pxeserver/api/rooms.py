@@ -34,6 +34,8 @@ class Seen:
     """Other boot servers that were heard."""
     ignored: Mapping[str, int] = field(default_factory=dict)
     """How often the boot plane kept silent since its start, by reason."""
+    refused: tuple[str, ...] = ()
+    """Subnets without the addresses they were to get from us, because another DHCP server answers there."""
 
 
 class Worker(Protocol):

@@ -325,6 +325,8 @@ class Subnet:
     """The address machines of this network reach us at; needed for relayed networks, else our own address
     on the link.
     """
+    force: bool = False
+    """Give addresses also where another DHCP server does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,6 +106,11 @@ class DhcpSettings(Section):
     probe: bool = True
     """Look for other boot servers at start and at link-up, and leave unknown machines to them. Never in
     dry-run."""
+    probe_seconds: Annotated[float, Field(ge=5, le=86_400)] = 60
+    """Where another DHCP server keeps this one from giving addresses: seconds until the next look for it."""
+    force: bool = False
+    """Give addresses (dhcp = "full" or "reserved" of a subnet) also where the probe finds another DHCP server
+    that does. Without it such a subnet gets boot information only, until the other one is gone."""
     relays: Annotated[tuple[Annotated[str, AfterValidator(_relay)], ...], BeforeValidator(_listed)] = ()
     """Addresses or networks of DHCP relays that are answered; others are refused."""
 
@@ -281,7 +286,7 @@ class Settings(Section):
             dry_run=self.policy.dry_run,
             menu_timeout=self.policy.menu_timeout,
             relays=self.dhcp.relays,
-            subnets=tuple(s.model() for s in self.subnet),
+            subnets=tuple(s.model(force=self.dhcp.force) for s in self.subnet),
             http_port=self.http.port,
             tftp_port=self.tftp.port,
             values=dict(self.policy.values),

@@ -81,9 +81,11 @@ class SubnetSettings(BaseModel):
     """How long an address is promised, in seconds."""
     server: Address | None = None
     """The address at which machines of this network reach this server; needed for networks behind a relay."""
+    force: bool | None = None
+    """Give addresses beside another DHCP server on this network; empty: as dhcp.force says."""
 
-    def model(self) -> Subnet:
-        """The value that travels with the snapshot."""
+    def model(self, *, force: bool = False) -> Subnet:
+        """The value that travels with the snapshot. `force` holds where the subnet says nothing of it."""
         return Subnet(
             network=self.network,
             mode=DhcpMode(self.dhcp),
@@ -96,6 +98,7 @@ class SubnetSettings(BaseModel):
             routes=tuple((to, via) for to, _, via in (r.split() for r in self.routes)),
             lease_seconds=self.lease_seconds,
             server=self.server,
+            force=force if self.force is None else self.force,
         )
 
 

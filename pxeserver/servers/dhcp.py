@@ -74,7 +74,7 @@ class DhcpServer:
 
     def set_contested(self, interfaces: Iterable[int]) -> None:
         """Name the interfaces (by index) where another DHCP server gives addresses: full mode is refused
-        there."""
+        there, but for subnets with `force`. Their machines get boot information only."""
         self._contested = frozenset(interfaces)
 
     def links(self) -> Links:
@@ -128,7 +128,7 @@ class DhcpServer:
         if mode is DhcpMode.OFF:
             return Ignore(Reason.DHCP_OFF, link.subnet.network)
         request = classify(packet)
-        if mode in _FULL and not boot_port and link.ifindex not in self._contested:
+        if mode in _FULL and not boot_port and (link.subnet.force or link.ifindex not in self._contested):
             return self._address(packet, request, link, links)
         if isinstance(request, NotPxe):
             return Ignore(Reason.NOT_PXE, request.reason)

@@ -36,9 +36,9 @@ from pxeserver.servers.udp import Datagram, UdpEndpoint, open_udp
 
 log = logging.getLogger(__name__)
 
-TIMEOUT: Final = 3.0
-"""Seconds to wait for offers: dnsmasq and home routers check an address for up to that long before they
-offer it."""
+TIMEOUT: Final = 4.5
+"""Seconds to wait for offers: dnsmasq and home routers ping an address for three seconds before they offer
+it for the first time, and the offer has to arrive after that."""
 
 _ASK_AGAIN: Final = 1.0
 _TO_ALL: Final = ("255.255.255.255", SERVER_PORT)

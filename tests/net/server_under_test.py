@@ -79,9 +79,20 @@ class Machine:
 
     def offers(self, *, ipxe: bool = False, timeout: float = 1.0, most: int = 10) -> list[str]:
         """Broadcast a DISCOVER; the boot files of the answers that come in time."""
+        return [boot_file(data) for data in self.replies(ipxe=ipxe, timeout=timeout, most=most)]
 
-        def ask() -> list[str]:
-            files: list[str] = []
+    def addresses(self, timeout: float = 1.0) -> dict[str, str]:
+        """Broadcast a DISCOVER; the addresses that are offered in time ("0.0.0.0" for none), by server."""
+        return {
+            socket.inet_ntoa(option(data, 54)): socket.inet_ntoa(data[16:20])
+            for data in self.replies(timeout=timeout)
+        }
+
+    def replies(self, *, ipxe: bool = False, timeout: float = 1.0, most: int = 10) -> list[bytes]:
+        """Broadcast a DISCOVER; the answers that come in time."""
+
+        def ask() -> list[bytes]:
+            got: list[bytes] = []
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
@@ -90,14 +101,14 @@ class Machine:
                 sock.settimeout(timeout)
                 sent = self.packet(ipxe=ipxe)
                 sock.sendto(sent, ("255.255.255.255", 67))
-                while len(files) < most:
+                while len(got) < most:
                     try:
                         data = sock.recv(2048)
                     except TimeoutError:
                         break
                     if data[4:8] == sent[4:8] and data[0] == 2:
-                        files.append(boot_file(data))
-            return files
+                        got.append(data)
+            return got
 
         return self.space.call(ask)
 
@@ -135,16 +146,21 @@ class Machine:
 
 def boot_file(packet: bytes) -> str:
     """Option 67 of a DHCP packet, else its field "file"."""
+    return (option(packet, 67).rstrip(b"\0") or packet[108:236].split(b"\0", 1)[0]).decode()
+
+
+def option(packet: bytes, wanted: int) -> bytes:
+    """An option of a DHCP packet; empty where it has none."""
     at = 240
     while at < len(packet) and packet[at] != 255:
         if packet[at] == 0:
             at += 1
             continue
         code, length = packet[at], packet[at + 1]
-        if code == 67:
-            return packet[at + 2 : at + 2 + length].rstrip(b"\0").decode()
+        if code == wanted:
+            return packet[at + 2 : at + 2 + length]
         at += 2 + length
-    return packet[108:236].split(b"\0", 1)[0].decode()
+    return b""
 
 
 class Server:

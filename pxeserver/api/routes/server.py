@@ -36,6 +36,7 @@ async def status(call: Call) -> StatusView:
         problems.append(
             "there are no boot loaders: `pxeserver loader import FILE`, or `pxeserver loader add`"
         )
+    problems += seen.refused
     counts = Counts(
         nodes=len(nodes),
         armed=sum(1 for n in nodes if n.order > nodes.state(n.id).order),

@@ -157,6 +157,22 @@ routes = ["10.9.0.0/16 via 10.0.0.2"]
     assert subnet.routes == (("10.9.0.0/16", "10.0.0.2"),)
 
 
+def test_giving_addresses_beside_another_server_is_said_once_or_for_each_subnet(tmp_path):
+    settings = load(
+        tmp_path,
+        """
+[dhcp]
+force = true
+[[subnet]]
+network = "10.0.0.0/24"
+[[subnet]]
+network = "10.1.0.0/24"
+force = false
+""",
+    )
+    assert [subnet.force for subnet in settings.policy_model().subnets] == [True, False]
+
+
 def test_later_sources_win_and_every_value_knows_its_origin(tmp_path):
     text = "[server]\nlog_level = 'debug'\n[http]\nport = 8000\n[tftp]\nport = 6900\n"
     environ = {

@@ -82,6 +82,15 @@ async def test_where_another_server_gives_addresses_full_mode_is_refused(bench: 
     assert offer.yiaddr == bytes(4)
 
 
+async def test_a_forced_subnet_gives_addresses_beside_another_server() -> None:
+    bench = Bench(
+        FakePlane(Subnet("10.77.0.0/24", DhcpMode.FULL, (("10.77.0.50", "10.77.0.60"),), force=True))
+    )
+    bench.server.set_contested([2])
+    assert await bench.lease() == "10.77.0.50"
+    await bench.server.stop()
+
+
 async def test_a_relayed_client_gets_an_address_of_its_own_network() -> None:
     subnet = Subnet("10.9.0.0/24", DhcpMode.FULL, (("10.9.0.50", "10.9.0.60"),), server="10.77.0.2")
     bench = Bench(FakePlane(subnet, relays=("10.9.0.1",)))
