@@ -22,8 +22,13 @@ from pxeserver.agent.say import Consoles
 from pxeserver.agent.server import Server, ServerAway, ServerRefused
 from pxeserver.agent.write import GIVE_UP, WriteFailed, WriteOrder, Writer
 
+RUN = Path("/run")
 POLL = 3.0
 """Seconds between questions for orders."""
+ORIGIN = "{origin}"
+"""Stands in an order's kernel arguments for the server's address, http://HOST[:PORT]."""
+REFUSED_SECONDS = 60.0
+"""A person has this long to read why, and a machine that is refused each time starts no faster than this."""
 LLDP_SECONDS = 65.0
 """Switches send every 30 s (IEEE 802.1AB msgTxInterval); the inventory is not kept waiting for it but sent
 again.
@@ -47,6 +52,9 @@ class Agent:
         self.server, self.say, self.boot_mac = server, say, boot_mac
         self.finished = False
         self._heard: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._unsent: dict[str, Any] | None = None
+        self._told: list[str] = []
+        self._away = False
 
     def discover(self) -> None:
         """Gather and send the inventory, and show what the server says to it."""
@@ -60,7 +68,10 @@ class Agent:
                 f"disk {disk['name']} {disk['size'] / 1e9:.1f} GB serial {disk['serial'] or '-'}: {holds}"
             )
         answer = self.server.insist("inventory", inventory)
-        self.say("inventory sent")
+        if answer.get("ok", True):
+            self.say("inventory sent")
+        else:
+            self.say(f"the server did not take the inventory: {answer.get('why') or 'no reason given'}")
         self.tell(answer)
         self._listen(inventory)
 
@@ -78,26 +89,30 @@ class Agent:
 
     def tell(self, answer: Mapping[str, Any]) -> None:
         """Show what a person is meant to read in an answer: the node's name, the code to approve it, a
-        reason.
+        reason. What was shown already is not shown again.
         """
-        if answer.get("node"):
-            self.say.once(f"this is node {answer['node']}")
+        lines = [f"this is node {answer['node']}"] if answer.get("node") else []
         if answer.get("code"):
-            self.say.once(f"approve this machine with: pxeserver node approve {answer['code']}")
-        for key in ("text", "reason"):
-            if answer.get(key):
-                self.say.once(str(answer[key]))
+            lines.append(f"approve this machine with: pxeserver node approve {answer['code']} NAME")
+        lines += [str(answer[key]) for key in ("text", "reason") if answer.get(key)]
+        for line in lines:
+            if line not in self._told:
+                self.say(line)
+        self._told = lines or self._told
 
     def step(self) -> None:
         """Ask for an order once and carry it out."""
         try:
-            if not self._heard.empty():
-                self.server.ask("inventory", self._heard.get())
-                self.say("switch ports sent")
+            self._send_neighbours()
             order = self.server.ask("orders")
         except ServerAway as away:
-            self.say.once(f"the server does not answer: {away}")
+            if not self._away:
+                self.say(f"{away}; asking again every {POLL:.0f} s")
+            self._away = True
             return
+        if self._away:
+            self.say("the server answers again")
+            self._away = False
         kind = str(order.get("order", "wait"))
         carry_out: dict[str, Callable[[Mapping[str, Any]], None]] = {
             "reboot": self.reboot,
@@ -109,9 +124,20 @@ class Agent:
             self.say(f"order: {kind}")
             carry_out[kind](order)
         elif kind == "wait":
-            self.tell(order)
+            self.tell(order if order.get("reason") else {**order, "text": "waiting for an order"})
         else:
             self.say.once(f"unknown order {kind!r}: this agent is too old for the server")
+
+    def _send_neighbours(self) -> None:
+        """Send the inventory again once switches were heard; ServerAway keeps it for the next time."""
+        if not self._heard.empty():
+            self._unsent = self._heard.get()
+        if self._unsent is not None:
+            self.server.ask("inventory", self._unsent)
+            cards = [card for card in self._unsent["nics"] if card["lldp"]]
+            self._unsent = None
+            for card in cards:
+                self.say(f"{card['name']} is on port {card['lldp']['port']} of {switch(card['lldp'])}")
 
     def reboot(self, _: Mapping[str, Any]) -> None:
         """Restart the machine."""
@@ -130,7 +156,10 @@ class Agent:
             initrds = [
                 self._download(str(url), f"initrd{n}") for n, url in enumerate(order.get("initrds") or ())
             ]
-            power.kexec(kernel, initrds, str(order.get("args", "")))
+            # Only this machine knows by which address it reached the server.
+            arguments = str(order.get("args", "")).replace(ORIGIN, self.server.origin)
+            self.say(f"starting it: {arguments}")
+            power.kexec(kernel, initrds, arguments)
         except (KeyError, power.KexecFailed, ServerRefused, ServerAway, OSError) as why:
             self.say(f"the kernel was not started: {why}")
             self._report("not-loaded", str(why))
@@ -156,9 +185,14 @@ class Agent:
 
     def _download(self, url: str, name: str) -> Path:
         self.say(f"loading {url}")
-        path = Path("/run") / name
+        path = RUN / name
         path.write_bytes(self.server.patiently(lambda: self.server.fetch(url), patience=GIVE_UP))
         return path
+
+
+def switch(neighbour: Mapping[str, str]) -> str:
+    """The name of a switch, printable: it comes from the cable."""
+    return neighbour.get("system") or neighbour["chassis"]
 
 
 def main() -> int:
@@ -182,7 +216,10 @@ def main() -> int:
             agent.step()
             time.sleep(POLL)
     except ServerRefused as why:
-        say(f"the server refused: {why}")
+        # It forgot this boot, or never knew it: only a new boot gives the machine a new address to ask at.
+        say(f"the server refused: {why}; restarting in {REFUSED_SECONDS:.0f} s")
+        time.sleep(REFUSED_SECONDS)
+        agent.reboot({})
         return 3
     return 0
 

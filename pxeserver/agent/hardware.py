@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ EFI_GLOBAL = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
 # PCI class codes (PCI Code and ID Assignment 1.x): display controllers, processing accelerators,
 # co-processors.
 _ACCELERATORS = {0x0300: "gpu", 0x0302: "gpu", 0x0380: "gpu", 0x1200: "accelerator", 0x0B40: "accelerator"}
+# Display controllers that only draw a server's screen: ASPEED, Matrox, Cirrus, and those of virtual machines.
+_SCREENS = {0x1A03, 0x102B, 0x1013, 0x1234, 0x1AF4, 0x15AD, 0x1B36, 0x80EE, 0x1414}
 
 
 def machine(sys: Path = Path("/sys")) -> dict[str, str]:
@@ -79,11 +80,13 @@ def memory(proc: Path = Path("/proc")) -> dict[str, int]:
 
 
 def accelerators(sys: Path = Path("/sys")) -> list[dict[str, Any]]:
-    """GPUs and processing accelerators on PCI. `memory` is the largest prefetchable region, in bytes."""
+    """GPUs and processing accelerators on PCI, without what only draws a screen. `memory` is the largest
+    prefetchable region, in bytes.
+    """
     found = []
     for device in sysfs.entries(sys / "bus/pci/devices"):
         code = (sysfs.number(device / "class", 0) or 0) >> 8
-        if code in _ACCELERATORS:
+        if code in _ACCELERATORS and sysfs.number(device / "vendor") not in _SCREENS:
             found.append(
                 {
                     "kind": _ACCELERATORS[code],
@@ -116,21 +119,27 @@ def tpm(sys: Path = Path("/sys")) -> dict[str, Any] | None:
     return None
 
 
-def dmi_strings(sys: Path, kind: int) -> list[bytes]:
-    """The raw SMBIOS structures of one type (DSP0134 6.1: header, formatted area, strings)."""
-    found = []
-    for entry in sysfs.entries(sys / "firmware/dmi/entries"):
-        if entry.name.startswith(f"{kind}-"):
-            try:
-                found.append((entry / "raw").read_bytes())
-            except OSError:
-                continue
-    return found
-
-
 def has_bmc(sys: Path = Path("/sys")) -> bool:
     """Whether SMBIOS announces a management controller (type 38, IPMI device information)."""
-    return any(len(raw) >= 5 and struct.unpack_from("BB", raw)[0] == 38 for raw in dmi_strings(sys, 38))
+    try:
+        table = (sys / "firmware/dmi/tables/DMI").read_bytes()
+    except OSError:
+        return False
+    return 38 in smbios_types(table)
+
+
+def smbios_types(table: bytes) -> set[int]:
+    """The types of the structures in an SMBIOS table (DSP0134 6.1: header, formatted area, strings)."""
+    found: set[int] = set()
+    at = 0
+    while at + 4 <= len(table):
+        kind, length = table[at], table[at + 1]
+        end = table.find(b"\0\0", at + length)
+        if length < 4 or end < 0 or kind == 127:  # 127 is the end of the table
+            break
+        found.add(kind)
+        at = end + 2
+    return found
 
 
 def _lines(path: Path) -> list[str]:

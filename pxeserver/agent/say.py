@@ -21,7 +21,8 @@ class Consoles:
     def __call__(self, text: str) -> None:
         """Show one line."""
         self._last = text
-        line = f"[{time.monotonic():8.1f}] {text}\n".encode()
+        shown = "".join(c if c.isprintable() else "?" for c in text)  # disks and switches name themselves
+        line = f"[{time.monotonic():8.1f}] {shown}\n".encode("utf-8", "replace")
         for path in self._paths:
             try:
                 with path.open("wb", buffering=0) as out:

@@ -41,6 +41,7 @@ class Server:
             raise ValueError(f"not a server address: {base!r}")
         self.host, self.port = parts.hostname, parts.port or 80
         self.path = parts.path.rstrip("/")
+        self.origin = f"http://{parts.netloc}"
         self._say, self.sleep = say, sleep
         self._open: http.client.HTTPConnection | None = None
 
@@ -117,12 +118,16 @@ class Server:
             else:
                 connection.close()
         except (OSError, http.client.HTTPException) as broken:
-            raise ServerAway(f"{type(broken).__name__}: {broken}") from broken
+            why = getattr(broken, "strerror", None) or str(broken) or type(broken).__name__
+            raise ServerAway(f"no answer from {self.host}:{self.port}: {why}") from broken
         if status in {200, 201, 202, 204, 206}:
             if "Range" in headers and status != 206:
                 raise ServerRefused(f"{path}: the server sends no parts of files")
             return raw
         words = raw[:300].decode("utf-8", "replace").strip()
         if status in {408, 425, 429} or status >= 500:
-            raise ServerAway(f"HTTP {status} {words}", float(pause) if pause.isdigit() else None)
+            raise ServerAway(
+                f"{self.host} cannot answer now: HTTP {status} {words}",
+                float(pause) if pause.isdigit() else None,
+            )
         raise ServerRefused(f"HTTP {status} {words}")

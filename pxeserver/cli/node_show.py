@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pxeserver.cli import screen
+from pxeserver.cli import machine_view, screen
 from pxeserver.cli.screen import Column, column
 
 _VALUES = (column("value", "key"), column("is", "value"), column("from", "origin"))
@@ -54,31 +54,7 @@ def show_node(node: dict[str, Any], condition: str) -> None:
         screen.heading("Disks")
         screen.rows(node["disks"], _DISKS, "table", "none")
     if node["inventory"]:
-        screen.heading("Machine")
-        screen.fields(_summary(node["inventory"]))
+        machine_view.show_machine(node["inventory"])
     screen.heading("Last boots" if node["attempts"] else "Last boots: it has not been seen yet")
     if node["attempts"]:
         screen.rows(node["attempts"], _ATTEMPTS, "table", "none")
-
-
-def _summary(inventory: dict[str, Any]) -> list[tuple[str, object]]:
-    """The plain parts of an inventory, and how many there are of the others."""
-    result: list[tuple[str, object]] = []
-    for key, value in inventory.items():
-        if key == "disks":
-            continue
-        if isinstance(value, list):
-            result.append((key, f"{len(value)}: {', '.join(_one_line(v) for v in value[:8])}"))
-        elif isinstance(value, dict):
-            result.append((key, _one_line(value)))
-        elif key.endswith("_bytes") or key == "memory":
-            result.append((key, screen.size(value)))
-        else:
-            result.append((key, value))
-    return result
-
-
-def _one_line(value: object) -> str:
-    if isinstance(value, dict):
-        return " ".join(str(v) for v in value.values() if isinstance(v, (str, int, float)) and v != "")
-    return str(value)
