@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from pxeserver.cli import screen
@@ -27,20 +28,30 @@ COLUMNS = (
 )
 
 
+_PLUMBING = frozenset({"sha256", "uuid"})
+"""Said elsewhere, or only of use to programs: -o json has it."""
+
+
 def detail_text(detail: Any) -> str:
     """A step's detail in one line."""
-    shown = dict(detail)
+    shown = {key: value for key, value in detail.items() if key not in _PLUMBING}
     for key in ("bytes", "total"):
         if key in shown:
             shown[key] = screen.size(shown[key])
     return " ".join(f"{k}={v}" for k, v in shown.items())
 
 
-STEPS = (
-    Column("time", lambda e: screen.local_time(e["at"])),
-    column("step", "kind"),
-    Column("detail", lambda e: detail_text(e["detail"])),
-)
+def _steps(timeline: list[Any]) -> tuple[Column, ...]:
+    begin = datetime.fromisoformat(timeline[0]["at"]) if timeline else datetime.now(UTC)
+
+    def after(event: Any) -> str:
+        return f"{(datetime.fromisoformat(event['at']) - begin).total_seconds():7.1f} s"
+
+    return (
+        Column("after", after),
+        column("step", "kind"),
+        Column("detail", lambda e: detail_text(e["detail"])),
+    )
 
 
 @app.command(name="list")
@@ -79,10 +90,11 @@ def show(boot: str, /, *, options: Options = DEFAULT) -> None:
         screen.dump(found, options.output)
         return
     screen.fields((name, found[name]) for name in ("id", "node", "mac", "address"))
+    screen.fields([("started", screen.local_time(found["started"]))])
     if found["text"]:
         screen.fields([("result", found["text"]), ("next step", found["next_step"])])
     screen.heading("Steps")
-    screen.rows(found["timeline"], STEPS, "table", "none")
+    screen.rows(found["timeline"], _steps(found["timeline"]), "table", "none")
 
 
 @app.command
