@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from pxeserver.boot.architectures import arch_name
 from pxeserver.boot.catalog import Catalog
+from pxeserver.boot.identity import valid_mac, valid_uuid
 from pxeserver.boot.model import FileRef, Machine, Profile, ProfileKind
 from pxeserver.boot.plan import Action, Plan, discovery_profile, installs, misfit, missing
 from pxeserver.boot.script import (
@@ -59,7 +60,10 @@ def script(machine: Machine, found: Plan, base: str, attempt: str, catalog: Cata
         case Action.MENU:
             steps = (menu(machine, found, own, catalog),)
         case Action.BOOT | Action.INSTALL if found.profile is not None:
-            steps = (Say(f"pxeserver: {found.why}"), *boot_steps(found.profile, found, own, catalog))
+            steps = (
+                Say(f"pxeserver: {found.why}"),
+                *boot_steps(found.profile, found, own, catalog, machine.mac),
+            )
         case _:
             steps = _explained(found)
     after = (
@@ -79,16 +83,20 @@ def _explained(found: Plan) -> tuple[Step, ...]:
     return (*(Say(line) for line in lines), wait, found.local)
 
 
-def boot_steps(profile: Profile, found: Plan, own: str, catalog: Catalog) -> tuple[Step, ...]:
-    """The steps that start a profile. Raises ValueError where its texts cannot stand in a script."""
+def boot_steps(profile: Profile, found: Plan, own: str, catalog: Catalog, mac: str = "") -> tuple[Step, ...]:
+    """The steps that start a profile. Raises ValueError where its texts cannot stand in a script.
+
+    `mac` is the card the machine boots from: the discovery system tries it first.
+    """
+    agent = (f"pxeserver.url={own}", *((f"pxeserver.mac={mac}",) if valid_mac(mac) else ()))
     match profile.kind:
         case ProfileKind.KERNEL:
             return (_kernel(profile, found, own, catalog),)
         case ProfileKind.DISCOVERY:
-            return (_kernel(profile, found, own, catalog, (f"pxeserver.url={own}",)),)
+            return (_kernel(profile, found, own, catalog, agent),)
         case ProfileKind.DISK:
             system = discovery_profile(catalog)
-            return (_kernel(system or profile, found, own, catalog, (f"pxeserver.url={own}",)),)
+            return (_kernel(system or profile, found, own, catalog, agent),)
         case ProfileKind.EFI:
             file = catalog.images[profile.image or ""].by_role("efi")[0]
             return (BootEfi(_source(own, profile.image or "", file)),)
@@ -135,10 +143,12 @@ def menu(machine: Machine, found: Plan, own: str, catalog: Catalog) -> Menu:
     """The local disk first, then every profile of the menus that is complete, fits the machine and installs
     nothing.
     """
+    # A menu may wait for hours: the choice says who asks, for a server that was restarted meanwhile.
+    told = urlencode({"mac": valid_mac(machine.mac) or "", "uuid": valid_uuid(machine.uuid) or ""})
     entries = [Entry(LOCAL_CHOICE, "Start the local disk", None, "l")]
     for profile in sorted(catalog.profiles.values(), key=lambda p: (p.title or p.name).casefold()):
         if may_choose(profile, machine, catalog):
-            url = f"{own}/menu/{quote(profile.name)}"
+            url = f"{own}/menu/{quote(profile.name)}?{told}"
             entries.append(Entry(profile.name, profile.title or profile.name, url))
     node = found.node
     facts = {

@@ -25,7 +25,7 @@ from pxeserver.boot.values import Values
 __all__ = [
     "Action", "FileChoice", "Offer", "Plan", "Role", "ScriptChoice", "base_url", "boot_script",
     "chosen_script",
-    "file", "hello_script", "loader_for", "offer", "plan",
+    "file", "hello_script", "is_loader", "loader_for", "offer", "plan",
 ]  # fmt: skip
 
 
@@ -102,6 +102,14 @@ def _loader_path(loader: FileRef, values: Values) -> str:
     """A listed loader's bare name, or f/IMAGE/FILE for one of an image."""
     own = values.get("loader")
     return f"f/{own}" if "/" in own else loader.name
+
+
+def is_loader(file: FileRef, attempt: Attempt, catalog: Catalog, nodes: NodeTable) -> bool:
+    """Whether a file of an image is the boot loader that this attempt's machine was offered and now loads."""
+    if attempt.stage >= Stage.SCRIPT:
+        return False
+    image, slash, name = plan(attempt.machine, None, catalog, nodes).values.get("loader").partition("/")
+    return bool(slash) and catalog.find_file(image, name) == file
 
 
 def _listed(arch: int, catalog: Catalog) -> FileRef | None:

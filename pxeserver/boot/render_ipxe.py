@@ -67,7 +67,7 @@ architecture.
 """
 
 _SHOWABLE = re.compile(r"[^A-Za-z0-9 .,:_/()+=@%*!'\"<>\[\]~?-]")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~@-]{0,199}")  # what the image store takes
 _URL_SAFE = "/:@!*(),;=+-._~%?&[]"
 
 
@@ -105,8 +105,8 @@ def encode_url(url: str) -> str:
 
 
 def encode_name(name: str) -> str:
-    """A file's name as one word. Raises Unencodable where it is not letters, digits, dot, hyphen and
-    underscore.
+    """A file's name as one word. Raises Unencodable where it has other characters than letters,
+    digits and . _ + ~ @ -.
     """
     if not _NAME.fullmatch(_plain(name)):
         raise Unencodable(f"{name[:80]!r} is not a file name that boot scripts can hold")

@@ -8,6 +8,7 @@ from functools import partial
 from aiohttp import web
 
 from pxeserver.boot.attempts import Attempt, Stage
+from pxeserver.boot.decision import is_loader
 from pxeserver.boot.identity import Known, identify
 from pxeserver.boot.model import EventKind, FileRef, Ignore, Machine, Reason
 from pxeserver.servers.http_body import Refused, line, plain
@@ -195,7 +196,9 @@ class Answers:
             )
         tell = partial(self._tell_with, attempt, detail)
         now = self._plane.now()
-        if route.kind is Kind.LOADER:
+        nodes = self._plane.nodes()
+        own = attempt is not None and is_loader(file, attempt, self._plane.catalog(), nodes)
+        if route.kind is Kind.LOADER or own:
             if attempt is not None:
                 self._plane.attempts.reach(attempt, Stage.LOADER, now)
             return await self.files.answer(

@@ -338,3 +338,23 @@ def test_a_loader_by_value(value: str, file: str | None) -> None:
     node = Node(1, "n1", macs=(MAC,), values={"loader": value})
     found = offer(Machine(MAC, arch=7), CATALOG, NodeTable([node]), SERVER, ATTEMPT)
     assert (found.file if isinstance(found, Offer) else None) == file
+
+
+@pytest.mark.parametrize("profile", ["discovery", "disk"])
+def test_the_discovery_system_is_told_the_card_it_was_booted_from(profile: str) -> None:
+    """Else it asks for its address on whichever card has a link, perhaps in another network."""
+    node = Node(1, "n", macs=(MAC,), values={"profile": profile}, order=1)
+    found = boot_script(Machine(MAC, arch=7), ATTEMPT, BASE, CATALOG, NodeTable([node]))
+    assert isinstance(found, ScriptChoice)
+    assert f" pxeserver.url={BASE}/a/{ATTEMPT} pxeserver.mac={MAC} " in found.text + " "
+
+
+def test_a_menus_choices_say_who_asks() -> None:
+    """A menu may wait for hours, over restarts of the server: its choice has to find its machine again."""
+    machine = Machine(MAC, uuid=U1, arch=7, serial="A&mac=x y", vendor="V")
+    found = boot_script(machine, ATTEMPT, BASE, CATALOG, NodeTable())
+    assert isinstance(found, ScriptChoice)
+    choices = [line for line in found.text.splitlines() if "/menu/" in line]
+    assert choices
+    told = f"mac={MAC.replace(':', '%3A')}&uuid={U1}"
+    assert all(line.split("?")[1].split(" ")[0] == told for line in choices)

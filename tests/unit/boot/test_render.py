@@ -95,7 +95,7 @@ def test_a_url_or_a_name_goes_through_unchanged_or_not_at_all(text: str) -> None
         assert encode_name(text) == text
     except Unencodable:
         return
-    assert re.fullmatch(r"[A-Za-z0-9._-]+", text)
+    assert re.fullmatch(r"[A-Za-z0-9._+~@-]+", text)
 
 
 @pytest.mark.parametrize(

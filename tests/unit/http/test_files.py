@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pxeserver.boot.model import EventKind, Machine
+from pxeserver.boot.attempts import Stage
+from pxeserver.boot.model import EventKind, Machine, Node
 from pxeserver.servers import http_files
 
+MAC = "52:54:00:77:00:01"
 INITRD = b"initrd " * 50_000
 LOADER = b"MZ loader" * 1000
 
@@ -290,3 +292,16 @@ async def test_no_name_of_the_corpus_brings_anything_but_what_is_published(
             body = answer.partition(b"\r\n\r\n")[2]
             assert b" 400 " in answer[:20] or body in published, name
             assert b"canary: " not in answer, name
+
+
+async def test_a_loader_out_of_an_image_is_told_as_a_loader_and_keeps_its_boot_together(listener) -> None:
+    plane = listener.plane
+    plane.table.put(Node(1, "n1", macs=(MAC,), values={"loader": "debian/vmlinuz"}))
+    await listener.get(listener.url("f/debian/vmlinuz"))
+    await listener.quiet()
+    assert plane.kinds() == [EventKind.LOADER_STARTED, EventKind.LOADER_SENT]
+    assert plane.attempts.begin(Machine(MAC), plane.now(), firmware=False) is listener.attempt
+    plane.attempts.reach(listener.attempt, Stage.SCRIPT, plane.now())
+    await listener.get(listener.url("f/debian/vmlinuz"))
+    await listener.quiet()
+    assert plane.kinds()[2:] == [EventKind.FILE_STARTED, EventKind.FILE_SENT]
