@@ -1,0 +1,151 @@
+/* A DHCP load generator: DISCOVERs of many machines, always the same number of them under way. Prints one JSON object.
+ *
+ *   -i interface  -o outstanding  -t seconds  -w warm-up seconds  -m machines  -n most answers  -T time-out ms
+ *   -x (ask as iPXE, not as firmware)  -O file for "mac boot-file" lines of answers
+ */
+#include "common.h"
+#include <net/if.h>
+
+typedef struct {
+    uint32_t xid;
+    int machine;
+    double begun;
+} slot;
+
+static int sock, machines = 10000, ipxe;
+static hist latency;
+static uint64_t answers, lost, strays, sent, bytes, all_answers;
+static double from, until;
+static FILE *out;
+static const struct sockaddr_in *to;
+
+static int put(unsigned char *at, int code, const void *value, int length) {
+    at[0] = (unsigned char)code, at[1] = (unsigned char)length;
+    memcpy(at + 2, value, (size_t)length);
+    return length + 2;
+}
+
+static void mac_of(int machine, unsigned char *mac) {
+    unsigned char all[6] = {0x52, 0x54, 0x02, (unsigned char)(machine >> 16), (unsigned char)(machine >> 8), (unsigned char)machine};
+    memcpy(mac, all, 6);
+}
+
+static void discover(slot *s) {
+    unsigned char p[600] = {1, 1, 6, 0};
+    uint32_t xid = htonl(s->xid);
+    memcpy(p + 4, &xid, 4);
+    p[10] = 0x80;
+    mac_of(s->machine, p + 28);
+    memcpy(p + 236, "\x63\x82\x53\x63", 4);
+    int n = 240;
+    unsigned char uuid[17] = {0};
+    mac_of(s->machine, uuid + 11);
+    uuid[1] = 0xbe;
+    n += put(p + n, 53, "\x01", 1);
+    n += put(p + n, 57, "\x05\xc0", 2);
+    n += put(p + n, 55, "\x01\x02\x03\x04\x05\x06\x0c\x0d\x0f\x11\x12\x16\x17\x1c\x28\x29\x2a\x2b\x32\x33\x36\x3a\x3b\x3c\x42\x43\x61\x80\x81\x82\x83\x84\x85\x86\x87", 35);
+    n += put(p + n, 97, uuid, 17);
+    n += put(p + n, 94, "\x01\x03\x10", 3);
+    n += put(p + n, 93, "\x00\x07", 2);
+    n += put(p + n, 60, "PXEClient:Arch:00007:UNDI:003016", 32);
+    if (ipxe) {
+        n += put(p + n, 77, "iPXE", 4);
+        n += put(p + n, 175, "\xb1\x05\x01\x1a\xf4\x10\x00\x13\x01\x01\x15\x01\x01", 13);
+    }
+    p[n++] = 255;
+    s->begun = now();
+    sent++;
+    while (sendto(sock, p, (size_t)n, 0, (const struct sockaddr *)to, sizeof *to) < 0)
+        if (errno != EAGAIN && errno != ENOBUFS) die("sendto");
+}
+
+static void note(const unsigned char *p, ssize_t n) {
+    char file[256] = "";
+    memcpy(file, p + 108, 128);
+    for (ssize_t at = 240; at + 1 < n && p[at] != 255;) {
+        if (!p[at]) { at++; continue; }
+        if (p[at] == 67) snprintf(file, sizeof file, "%.*s", p[at + 1], p + at + 2);
+        at += 2 + p[at + 1];
+    }
+    fprintf(out, "%02x:%02x:%02x:%02x:%02x:%02x %s\n", p[28], p[29], p[30], p[31], p[32], p[33], file);
+}
+
+int main(int argc, char **argv) {
+    const char *interface = "eth0";
+    int outstanding = 32, option, timeout = 1000;
+    int64_t most = -1;
+    double seconds = 5, warm = 0.5;
+    while ((option = getopt(argc, argv, "i:o:t:w:m:n:T:xO:")) != -1) switch (option) {
+        case 'i': interface = optarg; break;
+        case 'o': outstanding = atoi(optarg); break;
+        case 't': seconds = atof(optarg); break;
+        case 'w': warm = atof(optarg); break;
+        case 'm': machines = atoi(optarg); break;
+        case 'n': most = atoll(optarg); break;
+        case 'T': timeout = atoi(optarg); break;
+        case 'x': ipxe = 1; break;
+        case 'O': if (!(out = fopen(optarg, "w"))) die(optarg); break;
+        default: return 2;
+    }
+    struct sockaddr_in all = address(INADDR_BROADCAST, 67), own = address(0, 68);
+    to = &all;
+    int one = 1, room = 4 << 20;
+    sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    setsockopt(sock, SOL_SOCKET, SO_BROADCAST, &one, sizeof one);
+    setsockopt(sock, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    setsockopt(sock, SOL_SOCKET, 33 /* SO_RCVBUFFORCE */, &room, sizeof room);
+    if (setsockopt(sock, SOL_SOCKET, SO_BINDTODEVICE, interface, (socklen_t)strlen(interface) + 1)) die(interface);
+    struct timeval patience = {0, 10000};
+    setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    if (bind(sock, (struct sockaddr *)&own, sizeof own)) die("bind");
+    slot *slots = calloc((size_t)outstanding, sizeof *slots);
+    uint32_t turn = 0;
+    int machine = 0;
+    double begun = now(), looked = begun, last = begun, warm_cpu = -1;
+    from = begun + warm;
+    until = from + seconds;
+    for (int i = 0; i < outstanding; i++) {
+        slots[i] = (slot){.xid = (turn += 4096) | (uint32_t)i, .machine = machine++ % machines};
+        discover(&slots[i]);
+    }
+    unsigned char p[2048];
+    while ((last = now()) < until && (most < 0 || (int64_t)all_answers < most)) {
+        if (warm_cpu < 0 && last >= from) warm_cpu = own_cpu();
+        ssize_t n = recv(sock, p, sizeof p, 0);
+        double t = now();
+        if (n >= 240 && p[0] == 2) {
+            uint32_t xid;
+            memcpy(&xid, p + 4, 4);
+            xid = ntohl(xid);
+            slot *s = &slots[xid % 4096 < (uint32_t)outstanding ? xid % 4096 : 0];
+            if (s->xid == xid) {
+                all_answers++;
+                if (t >= from && t <= until) {
+                    hist_add(&latency, t - s->begun);
+                    answers++;
+                    bytes += (uint64_t)n;
+                }
+                if (out) note(p, n);
+                s->xid = ((turn += 4096) & ~4095u) | (uint32_t)(s - slots);
+                s->machine = machine++ % machines;
+                discover(s);
+            } else
+                strays++;
+        }
+        if (t - looked < 0.01) continue;
+        looked = t;
+        for (int i = 0; i < outstanding; i++) {
+            if (t - slots[i].begun < timeout / 1e3) continue;
+            lost++;
+            slots[i].xid = ((turn += 4096) & ~4095u) | (uint32_t)i;
+            discover(&slots[i]); /* the same machine asks again */
+        }
+    }
+    if (out) fclose(out);
+    double took = last > from ? last - from : 1e-9, cpu = own_cpu() - (warm_cpu < 0 ? 0 : warm_cpu);
+    printf("{\"requests\": %lu, \"sent\": %lu, \"failures\": %lu, \"strays\": %lu, \"bytes\": %lu, \"seconds\": %.4f, \"cpu\": %.4f, ",
+           answers, sent, lost, strays, bytes, took, cpu);
+    print_hist(&latency);
+    printf("}\n");
+    return 0;
+}

@@ -1,0 +1,94 @@
+"""A boot storm by itself: `python -m benchmarks.storm --machines 1000 --loss 1`. Needs root; touches no network."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks import meter
+from benchmarks.appliance import Appliance
+from benchmarks.peers import make_file
+from benchmarks.stage import SERVER_CORE, pin_harness
+from pxeserver.lab.netns import need_root
+
+LOADER_BYTES, KERNEL_BYTES, INITRD_BYTES = 300_000, 8 << 20, 4 << 20
+
+
+def prepare(folder: Path, machines: int, *, event_loop: str = "asyncio", wire: bool = False) -> Appliance:
+    """A running appliance that knows the machines as nodes and has a kernel and an initrd for them."""
+    loader = make_file(folder / "files/snponly.efi", LOADER_BYTES)
+    appliance = Appliance(folder / "appliance", loader, wire=wire, event_loop=event_loop)
+    try:
+        appliance.start()
+        kernel = make_file(folder / "files/vmlinuz", KERNEL_BYTES)
+        initrd = make_file(folder / "files/initrd.img", INITRD_BYTES)
+        appliance.add_image("storm", kernel, initrd)
+        appliance.add_nodes(machines, "storm")
+        appliance.stage.own_macs(machines)
+    except BaseException:
+        appliance.close()
+        raise
+    return appliance
+
+
+def run(
+    appliance: Appliance, machines: int, *, loss: float = 0, spread: float = 0, conversation: bool = False, give_up: float = 300
+) -> dict[str, Any]:
+    """One storm: the clients' summary, the server's cost, and the wire's share."""
+    words = ["--machines", str(machines), "--spread", str(spread), "--give-up", str(give_up)]
+    words += ["--conversation"] if conversation else []
+    stage = appliance.stage
+    stage.loss(loss)
+    before = stage.frames()
+    measured = meter.Meter(stage, appliance.pid, SERVER_CORE)
+    try:
+        command = [sys.executable, "-m", "benchmarks.storm.client", *words]
+        told = stage.load(command, timeout=give_up + spread + 120)
+    finally:
+        stage.loss(0)
+    after = stage.frames()
+    sent = after["sent"] - before["sent"]
+    told["wire"] = {
+        "bytes_sent": sent,
+        "frames": after["frames"] - before["frames"],
+        "useful": round(told["bytes"] / sent, 4) if sent else 0,
+        "gigabit_per_second": round(sent * 8 / 1e9 / max(told["seconds"], 1e-3), 3),
+    }
+    return {"machine": machines, "loss": loss, "spread": spread, "conversation": conversation, **told, "server": measured.stop()}
+
+
+def main() -> int:
+    """Parse the command line, run a storm, print what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--machines", type=int, default=100)
+    parser.add_argument("--loss", type=float, default=0.0, help="percent of the frames, in each direction")
+    parser.add_argument("--spread", type=float, default=0.0)
+    parser.add_argument("--conversation", action="store_true")
+    parser.add_argument("--give-up", type=float, default=300.0)
+    parser.add_argument("--event-loop", default="asyncio", choices=("asyncio", "uvloop"))
+    options = parser.parse_args()
+    need_root()
+    pin_harness()
+    folder = Path(tempfile.mkdtemp(prefix="pxebench"))
+    try:
+        appliance = prepare(folder, options.machines, event_loop=options.event_loop, wire=options.loss > 0)
+        try:
+            told = run(
+                appliance, options.machines, loss=options.loss, spread=options.spread,
+                conversation=options.conversation, give_up=options.give_up,
+            )  # fmt: skip
+        finally:
+            appliance.close()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    print(json.dumps(told, indent=1))
+    return 0 if not told["failures"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
