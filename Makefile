@@ -11,7 +11,7 @@ APT_RUN := python3-venv ca-certificates debian-archive-keyring iproute2 kmod cpi
 APT_LAB := qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 ipxe-qemu dnsmasq-base nftables procps \
 	mtools syslinux syslinux-common dosfstools fdisk
 # Independent clients and instruments of the tests.
-APT_TEST := $(APT_LAB) tftp-hpa atftp curl strace systemd
+APT_TEST := $(APT_LAB) tftp-hpa atftp curl strace systemd swtpm openipmi
 
 define apt_install
 	@missing=(); for p in $(1); do \

@@ -71,7 +71,7 @@ def summary(inventory: Words) -> list[tuple[str, object]]:
         ("cpu", _joined(cpu.get("model"), cpu.get("architecture"))),
         (
             "",
-            "{} sockets, {} cores, {} threads".format(*(cpu.get(k) for k in ("sockets", "cores", "threads"))),
+            "sockets {}, cores {}, threads {}".format(*(cpu.get(k) for k in ("sockets", "cores", "threads"))),
         ),
         ("memory", screen.size(_part(inventory, "memory").get("bytes"))),
         ("tpm", tpm(inventory.get("tpm"))),

@@ -93,7 +93,7 @@ class Questions:
         machine = Machine(mac=str(body["mac"]))
         node = self._node(machine, body.get("node_id"))
         if node is None:
-            return _wait("the machine is no node yet: approve it, and order something")
+            return _wait("this machine is no node yet: approve it on the server")
         arch = node.hardware.get("arch", "")
         vendor = node.hardware.get("vendor", "")
         arch_number = int(arch) if arch.isdigit() else None
@@ -104,7 +104,8 @@ class Questions:
         if order is not None:
             return await self._hand(order, node, machine, attempt)
         report = inventory[0].body if inventory and inventory[0].attempt == attempt else None
-        return self._install(node, machine, attempt, report)
+        answer = self._install(node, machine, attempt, report)
+        return {**answer, "node": node.name} if answer["order"] == "wait" else answer
 
     async def _hand(self, order: OperatorOrder, node: Node, machine: Machine, attempt: str) -> Answer:
         """Hand out an operator's order, once: it is marked before the machine has it."""
@@ -127,7 +128,7 @@ class Questions:
             return _wait(f"profile {name} is gone")
         found = plan(machine, node, catalog, self._memory.nodes, attempt)
         try:
-            steps = boot_steps(profile, found, f"{ORIGIN}/a/{attempt}", catalog)
+            steps = boot_steps(profile, found, f"{ORIGIN}/a/{attempt}", catalog, machine.mac)
         except (KeyError, IndexError, ValueError) as error:
             return _wait(f"profile {name} cannot be started: {error}")
         kernel = next((step for step in steps if isinstance(step, BootKernel)), None)

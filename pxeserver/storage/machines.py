@@ -17,6 +17,8 @@ from pxeserver.storage.tables_seen import AttemptRow, InventoryRow, MachineRow
 
 INVENTORIES_KEPT = 10
 """Reports kept of one machine."""
+UNKNOWN_INVENTORIES_KEPT = 2_000
+"""Reports kept of machines that are no nodes, all together: forged MAC addresses must not fill the disk."""
 MACHINES_KEPT = 10_000
 """Unknown machines kept: forged MAC addresses must not fill the disk."""
 _COLUMNS = tuple(getattr(MachineRow, f.name) for f in fields(MachineRecord))
@@ -106,12 +108,17 @@ class Inventories:
     async def add(
         self, mac: str, node_id: int | None, attempt: str, at: float, body: Mapping[str, Any]
     ) -> None:
-        """Store a report; of one machine the newest INVENTORIES_KEPT stay."""
+        """Store a report; of one machine the newest INVENTORIES_KEPT stay, of all unknown ones
+        UNKNOWN_INVENTORIES_KEPT.
+        """
         values = {"mac": mac, "node_id": node_id, "attempt": attempt, "at": at, "body": dict(body)}
         await self._connection.execute(insert(InventoryRow).values(**values))
-        ids = select(InventoryRow.id).where(InventoryRow.mac == mac)
-        rest = ids.order_by(InventoryRow.id.desc()).offset(INVENTORIES_KEPT)
-        await self._connection.execute(delete(InventoryRow).where(InventoryRow.id.in_(rest)))
+        bounds = [(InventoryRow.mac == mac, INVENTORIES_KEPT)]
+        if node_id is None:
+            bounds.append((InventoryRow.node_id.is_(None), UNKNOWN_INVENTORIES_KEPT))
+        for those, kept in bounds:
+            rest = select(InventoryRow.id).where(those).order_by(InventoryRow.id.desc()).offset(kept)
+            await self._connection.execute(delete(InventoryRow).where(InventoryRow.id.in_(rest)))
 
     async def newest(
         self, *, node_id: int | None = None, mac: str | None = None, limit: int = 1

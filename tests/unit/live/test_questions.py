@@ -157,3 +157,28 @@ async def test_a_machine_seen_first_by_its_inventory_takes_a_place(hall: Hall, l
     body = {"attempt": "a1", "machine": {"mac": MAC}, "node_id": None, "inventory": {}}
     assert (await hall.answer("inventory", body))["node"] == "n1"
     assert link.table.with_mac(MAC)[0].name == "n1"
+
+
+async def test_reports_of_machines_that_are_no_nodes_are_bounded(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pxeserver.storage.machines.UNKNOWN_INVENTORIES_KEPT", 3)
+    for number in range(1, 7):
+        machine = {"mac": f"52:54:00:00:09:{number:02x}"}
+        inventory = {"disks": [{**EMPTY, "serial": f"S{number}"}]}
+        await hall.answer(
+            "inventory", {"attempt": "a1", "machine": machine, "node_id": None, "inventory": inventory}
+        )
+    kept = []
+    async with hall.edit(by="ann") as edit:
+        for code, machine, _ in hall.machines():
+            await edit.approve(code, f"n{machine.mac[-1]}")
+    for number in range(1, 7):
+        told = await hall.inventory(f"n{number}")
+        kept += [disk["serial"] for disk in told["disks"]] if told else []
+    assert kept == ["S4", "S5", "S6"]
+
+
+async def test_a_waiting_machine_is_told_which_node_it_is(hall: Hall, image: Image) -> None:
+    await prepared(hall, image, order=False)
+    assert await orders(hall) == {"order": "wait", "node": "n1"}
