@@ -12,7 +12,7 @@ from pxeserver.boot.decision import is_loader
 from pxeserver.boot.identity import Known, identify
 from pxeserver.boot.model import EventKind, FileRef, Ignore, Machine, Reason
 from pxeserver.servers.http_body import Refused, line, plain
-from pxeserver.servers.http_callbacks import Callbacks
+from pxeserver.servers.http_callbacks import MOVING, Callbacks
 from pxeserver.servers.http_facts import fields_of, machine_of
 from pxeserver.servers.http_files import FileAnswers
 from pxeserver.servers.http_limits import HttpLimits
@@ -66,14 +66,15 @@ class Answers:
             return await self._file(request, route, attempt, detail)
         if attempt is None:
             raise Refused(404, "no such attempt")
+        if route.kind is Kind.REPORT:
+            told, event = await self._callbacks.read_report(request, route.name, route.query)
+            if event in MOVING:
+                self._refuse_strangers(attempt, peer)
+            return await self._callbacks.report(attempt, event, {**told, **detail})
         self._refuse_strangers(attempt, peer)
-        match route.kind:
-            case Kind.REPORT:
-                return await self._callbacks.report(request, attempt, route.name, route.query, detail)
-            case Kind.INVENTORY:
-                return await self._callbacks.inventory(request, attempt, detail)
-            case _:
-                return await self._callbacks.orders(attempt)
+        if route.kind is Kind.INVENTORY:
+            return await self._callbacks.inventory(request, attempt, detail)
+        return await self._callbacks.orders(attempt)
 
     # -------------------------------------------------------------------------------------------------
     # whose request it is
@@ -120,7 +121,9 @@ class Answers:
         return attempt
 
     def _refuse_strangers(self, attempt: Attempt, peer: str) -> None:
-        """403 where another machine than the attempt's reports or asks for orders; told once per boot."""
+        """403 where another machine than the attempt's would move its node, or get its orders; told once per
+        boot.
+        """
         mac = self._senders.stranger(attempt, peer)
         if not mac:
             return

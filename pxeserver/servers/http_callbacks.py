@@ -37,6 +37,9 @@ REPORTS: Mapping[str, tuple[EventKind, Detail]] = {
 the files.
 """
 
+MOVING = frozenset({"install-started", "installed", "install-failed", "not-loaded"})
+"""Those that may move a node's state: taken from the machine itself only."""
+
 _DETAILS = 16
 _RUNNING = frozenset(
     {
@@ -119,22 +122,26 @@ class Callbacks:
             log.error("mac=%s attempt=%s problem=journal-failed cause=%s", attempt.mac, attempt.id, exc)
             raise Refused.later("the report could not be stored; it was not taken") from None
 
-    async def report(
-        self, request: web.BaseRequest, attempt: Attempt, event: str, query: str, detail: Detail
-    ) -> web.Response:
-        """POST or GET report: {"event": ..., "reason": ..., "bytes": ..., ...}."""
+    async def read_report(self, request: web.BaseRequest, event: str, query: str) -> tuple[Detail, str]:
+        """POST or GET report: {"event": ..., "reason": ..., "bytes": ..., ...}: what it tells, and of which
+        event.
+        """
         told: Mapping[str, Any] = fields_of(query)
         if request.method == "POST" and request.body_exists:
             told = {**told, **(await read_object(request, self._limits))}
         name = event or str(told.get("event", ""))[:40]
         if name not in REPORTS:
             raise Refused(400, f"no such event; one of: {', '.join(REPORTS)}")
-        kind, fixed = REPORTS[name]
-        if name == "not-loaded" and attempt.stage >= Stage.RUNNING:
+        return detail_of(told), name
+
+    async def report(self, attempt: Attempt, event: str, detail: Detail) -> web.Response:
+        """Take a report of an event in REPORTS."""
+        kind, fixed = REPORTS[event]
+        if event == "not-loaded" and attempt.stage >= Stage.RUNNING:
             fixed = {}  # its system has started and reported: nothing gives that order back
         if kind in _RUNNING:
             self._plane.attempts.reach(attempt, Stage.RUNNING, self._plane.now())
-        moved = await self.record(attempt, kind, {**detail_of(told), **detail, **fixed})
+        moved = await self.record(attempt, kind, {**detail, **fixed})
         return json_answer({"ok": True, "moved": moved})
 
     async def inventory(self, request: web.BaseRequest, attempt: Attempt, detail: Detail) -> web.Response:

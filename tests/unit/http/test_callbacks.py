@@ -273,6 +273,8 @@ async def test_another_machine_on_the_link_cannot_report(listener, event: str) -
     assert (await post(listener, "inventory", {})).status == 403
     assert (await listener.get(listener.url("orders"))).status == 403
     assert listener.attempt.address is None
+    assert (await listener.get(listener.url("report/booted"))).status == 200  # a line in the timeline
+    assert listener.plane.events[-1].detail["address"] == "127.0.0.1"
 
 
 @pytest.mark.parametrize("mac", [MAC, "52:54:00:77:00:02", None])
