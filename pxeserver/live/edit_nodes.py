@@ -9,6 +9,7 @@ from dataclasses import replace
 from pxeserver.boot.catalog import NodeTable
 from pxeserver.boot.identity import normal_code, valid_serial, valid_uuid
 from pxeserver.boot.model import BootOnce, Consent, Machine, Node, Phase
+from pxeserver.boot.plan import installs
 from pxeserver.live import checks
 from pxeserver.live.edit_base import EditBase
 from pxeserver.live.errors import Missing, Refused
@@ -183,6 +184,14 @@ class NodeEdits(EditBase):
             )
         if order == "boot":
             await self._check_profile(profile or "")
+            found = (await self._records.profiles())[profile or ""]
+            if installs(found.value):
+                # An order to a running system asks nobody; the way of an install passes the wipe guard.
+                raise Refused(
+                    f"order boot {profile} is refused",
+                    "the profile installs, and a running system would start it without the wipe guard",
+                    f"use `pxeserver node install {name}` and then `pxeserver node order reboot {name}`",
+                )
         await self._nodes.add_order(old.node.id, order, profile or None, self._by, self._now)
         changes = {"order": [None, order], "profile": [None, profile or None]}
         self._note("live-order", "nodes", name, old.node.version, changes)

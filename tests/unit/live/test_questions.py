@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pxeserver.boot.model import (
@@ -125,6 +127,17 @@ async def test_a_profile_is_booted_from_the_running_system(hall: Hall, image: Im
         "initrds": ["/a/a1/f/debian/initrd.img"],
         "args": "quiet url={origin}/a/a1",
     }
+
+
+async def test_a_running_system_is_never_told_to_start_an_installer(hall: Hall, image: Image) -> None:
+    """It would run without an install order and past the wipe guard."""
+    await prepared(hall, image, order=False)
+    async with hall.edit(by="ann") as edit:
+        rescue = hall.catalog().profiles["rescue"]
+        await edit.put_profile(replace(rescue, name="installer", install=True))
+        with pytest.raises(Refused, match="installs"):
+            await edit.live_order("n1", "boot", "installer")
+    assert (await orders(hall))["order"] == "wait"
 
 
 async def test_an_unknown_machine_s_inventory_is_kept_and_goes_with_it(hall: Hall) -> None:
