@@ -25,7 +25,13 @@ class Appliance:
     """A server with a state directory of its own, on a stage of its own."""
 
     def __init__(
-        self, folder: Path, loader: Path, *, wire: bool = False, event_loop: str = "asyncio", unknown: str = "menu"
+        self,
+        folder: Path,
+        loader: Path,
+        *,
+        wire: bool = False,
+        event_loop: str = "asyncio",
+        unknown: str = "menu",
     ) -> None:
         self.name = "pxeserver" if event_loop == "asyncio" else f"pxeserver ({event_loop})"
         self.folder = folder
@@ -54,14 +60,26 @@ class Appliance:
     def worker(self) -> int:
         """The process id of the serving boot worker: the older of it and its spare."""
         shown = subprocess.run(
-            ("pgrep", "-o", "-P", str(self.pid), "-f", "pxeserver.app worker"), capture_output=True, text=True, check=True
+            ("pgrep", "-o", "-P", str(self.pid), "-f", "pxeserver.app worker"),
+            capture_output=True,
+            text=True,
+            check=True,
         )
         return int(shown.stdout.split()[0])
 
     def start(self) -> None:
         """Start it and wait until it serves."""
         places = ("--state-dir", str(self.folder / "state"), "--run-dir", str(self.folder / "run"))
-        choices = ("--user", "root", "--event-loop", self._event_loop, "--unknown", self._unknown, "-i", "eth0")
+        choices = (
+            "--user",
+            "root",
+            "--event-loop",
+            self._event_loop,
+            "--unknown",
+            self._unknown,
+            "-i",
+            "eth0",
+        )
         environ = {
             "PYTHONPATH": str(SOURCE),
             "PYTHONUNBUFFERED": "1",
@@ -69,7 +87,9 @@ class Appliance:
             # Nobody else is on the cable, and the look for other servers would only delay the first row.
             "PXESERVER_DHCP__PROBE": "false",
         }
-        self.process = self.stage.serve([sys.executable, "-m", "pxeserver", "run", *places, *choices], environ)
+        self.process = self.stage.serve(
+            [sys.executable, "-m", "pxeserver", "run", *places, *choices], environ
+        )
         self.process.wait_for_text("  next ", _READY_SECONDS)
 
     def stop(self) -> None:
@@ -88,14 +108,20 @@ class Appliance:
 
     def command(self, *words: str) -> str:
         """Run a pxeserver command; LabError with its words where it fails."""
-        environ = {**os.environ, "PXESERVER_SOCKET": str(self.folder / "run/api.sock"), "PYTHONPATH": str(SOURCE)}
+        environ = {
+            **os.environ,
+            "PXESERVER_SOCKET": str(self.folder / "run/api.sock"),
+            "PYTHONPATH": str(SOURCE),
+        }
         line = [sys.executable, "-m", "pxeserver", *words]
         done = subprocess.run(line, env=environ, capture_output=True, text=True, check=False)
         if done.returncode:
             raise LabError(f"{' '.join(words)}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
 
-    def add_image(self, name: str, kernel: Path, initrd: Path | None = None, files: Iterable[Path] = ()) -> None:
+    def add_image(
+        self, name: str, kernel: Path, initrd: Path | None = None, files: Iterable[Path] = ()
+    ) -> None:
         """Add an image and a profile of the same name that boots it."""
         words = ["image", "add", name, "--kernel", str(kernel)]
         words += ["--initrd", str(initrd)] if initrd else []

@@ -14,7 +14,16 @@ from pathlib import Path
 from benchmarks.stage import SERVER, Stage
 from pxeserver.lab.process import LabError, Process, run
 
-PACKAGES = ("nginx", "tftpd-hpa", "atftpd", "atftp", "libwrap0", "wrk", "libluajit-5.1-2", "libluajit-5.1-common")
+PACKAGES = (
+    "nginx",
+    "tftpd-hpa",
+    "atftpd",
+    "atftp",
+    "libwrap0",
+    "wrk",
+    "libluajit-5.1-2",
+    "libluajit-5.1-common",
+)
 NGINX = """daemon off;
 worker_processes 1;
 user root;
@@ -98,7 +107,13 @@ class Peer:
 
 
 def _start(
-    name: str, stage: Stage, command: Sequence[str], settings: str, processes: str, env: dict[str, str], files: Path
+    name: str,
+    stage: Stage,
+    command: Sequence[str],
+    settings: str,
+    processes: str,
+    env: dict[str, str],
+    files: Path,
 ) -> Peer:
     process = stage.serve(command, env)
     return Peer(name, stage, process, settings, processes, files)
@@ -109,7 +124,15 @@ def nginx(unpacked: Unpacked, folder: Path, files: Path, *, wire: bool = False) 
     stage = Stage("nginx", folder, wire=wire)
     text = NGINX.format(folder=folder, root=files)
     (folder / "nginx.conf").write_text(text)
-    command = [unpacked.program("usr/sbin/nginx"), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"]
+    command = [
+        unpacked.program("usr/sbin/nginx"),
+        "-p",
+        str(folder),
+        "-c",
+        str(folder / "nginx.conf"),
+        "-e",
+        "stderr",
+    ]
     return _start("nginx", stage, command, text, "1 worker, 1 master", unpacked.env, files)
 
 
@@ -141,7 +164,17 @@ def atftpd(unpacked: Unpacked, folder: Path, files: Path, *, wire: bool = False)
     """atftpd, which knows windowsize (RFC 7440)."""
     stage = Stage("atftpd", folder, wire=wire)
     words = ["--daemon", "--no-fork", "--port", "69", "--bind-address", SERVER, "--maxthread", "4096"]
-    words += ["--no-multicast", "--verbose=3", "--logfile", "-", "--user", "root", "--group", "root", str(files)]
+    words += [
+        "--no-multicast",
+        "--verbose=3",
+        "--logfile",
+        "-",
+        "--user",
+        "root",
+        "--group",
+        "root",
+        str(files),
+    ]
     command = [unpacked.program("usr/sbin/atftpd"), *words]
     settings = " ".join(["atftpd", *words])
     return _start("atftpd", stage, command, settings, "1 thread for each transfer", unpacked.env, files)

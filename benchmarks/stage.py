@@ -100,7 +100,9 @@ class Stage:
 
     def loss(self, percent: float) -> None:
         """Lose this share of the frames, in each direction, by nftables' random numbers; 0 ends it."""
-        rule = f"ether type ip numgen random mod 10000 < {round(percent * 100)} counter drop" if percent else ""
+        rule = (
+            f"ether type ip numgen random mod 10001 < {round(percent * 100)} counter drop" if percent else ""
+        )
         for space in (self.server, self.client):
             self._at_ingress(space, "loss", 0, rule)
 

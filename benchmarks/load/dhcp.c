@@ -143,8 +143,8 @@ int main(int argc, char **argv) {
     }
     if (out) fclose(out);
     double took = last > from ? last - from : 1e-9, cpu = own_cpu() - (warm_cpu < 0 ? 0 : warm_cpu);
-    printf("{\"requests\": %lu, \"sent\": %lu, \"failures\": %lu, \"strays\": %lu, \"bytes\": %lu, \"seconds\": %.4f, \"cpu\": %.4f, ",
-           answers, sent, lost, strays, bytes, took, cpu);
+    printf("{\"requests\": %lu, \"all_requests\": %lu, \"sent\": %lu, \"failures\": %lu, \"strays\": %lu, \"bytes\": %lu, \"seconds\": %.4f, \"cpu\": %.4f, ",
+           answers, all_answers, sent, lost, strays, bytes, took, cpu);
     print_hist(&latency);
     printf("}\n");
     return 0;

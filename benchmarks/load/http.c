@@ -24,7 +24,7 @@ static struct { uint32_t source; char *path; } *target;
 static const char *path = "/";
 static reference ref;
 static hist latency;
-static uint64_t answers, failures, unexpected, wrong, bytes, total_bytes, statuses[6];
+static uint64_t answers, all_answers, failures, unexpected, wrong, bytes, total_bytes, statuses[6];
 static double from, until;
 static char sink[1 << 16];
 
@@ -76,6 +76,7 @@ static void open_connection(connection *c) {
 static void finish(connection *c, int good, int number) {
     double t = now();
     if (good) {
+        all_answers++;
         if (t >= from && t <= until) {
             hist_add(&latency, t - c->begun);
             answers++;
@@ -214,9 +215,9 @@ int main(int argc, char **argv) {
         if (!open) break;
     }
     double took = last > from ? last - from : 1e-9, cpu = own_cpu() - (warm_cpu < 0 ? 0 : warm_cpu);
-    printf("{\"requests\": %lu, \"failures\": %lu, \"unexpected_status\": %lu, \"wrong\": %lu, \"bytes\": %lu, "
+    printf("{\"requests\": %lu, \"all_requests\": %lu, \"failures\": %lu, \"unexpected_status\": %lu, \"wrong\": %lu, \"bytes\": %lu, "
            "\"all_bytes\": %lu, \"seconds\": %.4f, \"cpu\": %.4f, ",
-           answers, failures, unexpected, wrong, bytes, total_bytes, took, cpu);
+           answers, all_answers, failures, unexpected, wrong, bytes, total_bytes, took, cpu);
     print_hist(&latency);
     printf("}\n");
     return 0;

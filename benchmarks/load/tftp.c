@@ -21,7 +21,7 @@ static int64_t most = -1, started;
 static const char *name = "file";
 static reference ref;
 static hist latency;
-static uint64_t transfers, failures, errors, wrong, bytes, total_bytes, resent, repeated, gaps, packets;
+static uint64_t transfers, all_transfers, failures, errors, wrong, bytes, total_bytes, resent, repeated, gaps, packets;
 static double from, until, give_up = 60, hold;
 static char buffer[65536];
 
@@ -76,6 +76,7 @@ static void begin(client *c, int number) {
 
 static void finish(client *c, int good, int number) {
     double t = now();
+    all_transfers += (uint64_t)good;
     if (good && t >= from && t <= until) {
         hist_add(&latency, t - c->begun);
         transfers++;
@@ -207,10 +208,10 @@ int main(int argc, char **argv) {
     int unfinished = 0;
     for (int i = 0; i < clients; i++) unfinished += all[i].begun && !all[i].done;
     double took = last > from ? last - from : 1e-9, cpu = own_cpu() - (warm_cpu < 0 ? 0 : warm_cpu);
-    printf("{\"requests\": %lu, \"failures\": %lu, \"unfinished\": %d, \"errors\": %lu, \"wrong\": %lu, \"bytes\": %lu, "
+    printf("{\"requests\": %lu, \"all_requests\": %lu, \"failures\": %lu, \"unfinished\": %d, \"errors\": %lu, \"wrong\": %lu, \"bytes\": %lu, "
            "\"all_bytes\": %lu, \"packets\": %lu, \"resent\": %lu, \"repeated\": %lu, \"gaps\": %lu, \"blksize\": %d, "
            "\"windowsize\": %d, \"seconds\": %.4f, \"cpu\": %.4f, ",
-           transfers, failures, unfinished, errors, wrong, bytes, total_bytes, packets, resent, repeated, gaps,
+           transfers, all_transfers, failures, unfinished, errors, wrong, bytes, total_bytes, packets, resent, repeated, gaps,
            seen_block, seen_window, took, cpu);
     print_hist(&latency);
     printf("}\n");

@@ -37,7 +37,13 @@ def prepare(folder: Path, machines: int, *, event_loop: str = "asyncio", wire: b
 
 
 def run(
-    appliance: Appliance, machines: int, *, loss: float = 0, spread: float = 0, conversation: bool = False, give_up: float = 300
+    appliance: Appliance,
+    machines: int,
+    *,
+    loss: float = 0,
+    spread: float = 0,
+    conversation: bool = False,
+    give_up: float = 300,
 ) -> dict[str, Any]:
     """One storm: the clients' summary, the server's cost, and the wire's share."""
     words = ["--machines", str(machines), "--spread", str(spread), "--give-up", str(give_up)]
@@ -59,7 +65,14 @@ def run(
         "useful": round(told["bytes"] / sent, 4) if sent else 0,
         "gigabit_per_second": round(sent * 8 / 1e9 / max(told["seconds"], 1e-3), 3),
     }
-    return {"machine": machines, "loss": loss, "spread": spread, "conversation": conversation, **told, "server": measured.stop()}
+    return {
+        "machine": machines,
+        "loss": loss,
+        "spread": spread,
+        "conversation": conversation,
+        **told,
+        "server": measured.stop(),
+    }
 
 
 def main() -> int:

@@ -51,8 +51,10 @@ def summary(stories: Sequence[Story], begun: float) -> dict[str, Any]:
     started = [story.started - story.power_on for story in stories if story.started is not None]
     last = max((story.reported for story in up if story.reported is not None), default=begun)
     retries: Counter[str] = Counter()
+    troubles: Counter[str] = Counter()
     for story in stories:
         retries.update(story.retries)
+        troubles.update(story.troubles)
     return {
         "machines": len(stories),
         "booted": len(up),
@@ -62,9 +64,11 @@ def summary(stories: Sequence[Story], begun: float) -> dict[str, Any]:
         "boots_per_minute": round(len(up) / (last - begun) * 60, 1) if up else 0.0,
         "time_to_kernel": spread(started),
         "waiting": {
-            stage: spread([story.waited[stage] for story in stories if stage in story.waited]) for stage in STAGES
+            stage: spread([story.waited[stage] for story in stories if stage in story.waited])
+            for stage in STAGES
         },
         "retries": dict(retries),
+        "troubles": dict(troubles.most_common(20)),
         "bytes": sum(story.bytes for story in stories),
         "powered": by_second([story.power_on for story in stories if story.power_on], begun),
         "kernels": by_second([story.started for story in stories if story.started is not None], begun),
@@ -107,7 +111,9 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--machines", type=int, default=100)
     parser.add_argument("--spread", type=float, default=0.0, help="seconds over which power comes on")
     parser.add_argument("--conversation", action="store_true", help="every step, but no file's bytes")
-    parser.add_argument("--give-up", type=float, default=300.0, help="seconds after which a machine has failed")
+    parser.add_argument(
+        "--give-up", type=float, default=300.0, help="seconds after which a machine has failed"
+    )
     parser.add_argument("--interface", default="eth0")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--this-network-is-mine-alone", action="store_true")
@@ -118,7 +124,9 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"benchmarks.storm: {error}", file=sys.stderr)
         return 2
     room = max(4 * options.machines + 1000, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-    resource.setrlimit(resource.RLIMIT_NOFILE, (room, max(room, resource.getrlimit(resource.RLIMIT_NOFILE)[1])))
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (room, max(room, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    )
     try:
         import uvloop  # noqa: PLC0415 - faster, not needed
     except ImportError:

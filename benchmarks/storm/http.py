@@ -25,7 +25,14 @@ class HttpAnswer:
 
 
 async def http(
-    source: str, server: str, port: int, path: str, *, method: str = "GET", keep: bool = False, stall: float = 30.0
+    source: str,
+    server: str,
+    port: int,
+    path: str,
+    *,
+    method: str = "GET",
+    keep: bool = False,
+    stall: float = 30.0,
 ) -> HttpAnswer:
     """One HTTP request as iPXE makes it. BootFailed after `stall` seconds without progress or a broken
     connection.
@@ -71,7 +78,13 @@ async def _head(loop: asyncio.AbstractEventLoop, sock: socket.socket, stall: flo
 
 
 async def _body(
-    loop: asyncio.AbstractEventLoop, sock: socket.socket, wanted: int, rest: bytes, *, keep: bool, stall: float
+    loop: asyncio.AbstractEventLoop,
+    sock: socket.socket,
+    wanted: int,
+    rest: bytes,
+    *,
+    keep: bool,
+    stall: float,
 ) -> bytes:
     left = wanted - len(rest)
     if keep:

@@ -42,6 +42,8 @@ class Story:
     stage: str = ""
     waited: dict[str, float] = field(default_factory=dict)
     retries: Counter[str] = field(default_factory=Counter)
+    troubles: Counter[str] = field(default_factory=Counter)
+    """Why requests were made again."""
     bytes: int = 0
 
 
@@ -182,6 +184,7 @@ class SimulatedMachine:
                 )  # fmt: skip
             except BootFailed as failure:
                 why = str(failure)
+                self.story.troubles[f"{self.story.stage}: {why}"] += 1
         raise BootFailed(why)
 
     async def _told_to_wait(self, fetch: Callable[[], Awaitable[HttpAnswer]]) -> HttpAnswer:

@@ -11,8 +11,12 @@ from dataclasses import dataclass
 
 MAGIC = b"\x63\x82\x53\x63"
 DISCOVER, OFFER, REQUEST, ACK = 1, 2, 3, 5
-_EDK2_LIST = bytes(range(1, 7)) + bytes((12, 13, 15, 17, 18, 22, 23, 28, 40, 41, 42, 43, 50, 51, 54, 58, 59, 60, 66, 67, 97))
-_IPXE_LIST = bytes((1, 3, 6, 7, 12, 15, 17, 26, 43, 60, 66, 67, 119, 128, 129, 130, 131, 132, 133, 134, 135, 175, 203))
+_EDK2_LIST = bytes(range(1, 7)) + bytes(
+    (12, 13, 15, 17, 18, 22, 23, 28, 40, 41, 42, 43, 50, 51, 54, 58, 59, 60, 66, 67, 97)
+)
+_IPXE_LIST = bytes(
+    (1, 3, 6, 7, 12, 15, 17, 26, 43, 60, 66, 67, 119, 128, 129, 130, 131, 132, 133, 134, 135, 175, 203)
+)
 _IPXE_FEATURES = b"\xb1\x05\x01\x1a\xf4\x10\x00\x13\x01\x01\x15\x01\x01"
 
 
@@ -37,7 +41,9 @@ class Personality:
 
 EDK2 = Personality("edk2", 7, (4, 8, 16, 32), 1468, 4, probe=True, always_4011=False, tftp_wait=3.0)
 OLD_ROM = Personality("old-rom", 0, (4, 8, 16, 32), 1408, 1, probe=True, always_4011=True, tftp_wait=2.0)
-IPXE_ROM = Personality("ipxe-rom", 0, (1, 2, 4, 8, 10), 1432, 1, probe=False, always_4011=False, tftp_wait=1.0)
+IPXE_ROM = Personality(
+    "ipxe-rom", 0, (1, 2, 4, 8, 10), 1432, 1, probe=False, always_4011=False, tftp_wait=1.0
+)
 FIRMWARES = (EDK2, EDK2, EDK2, OLD_ROM)
 """What the machines of a storm are, in turn: three of four are UEFI. A network card whose own iPXE is the
 firmware needs no loader; --ipxe-roms makes some of the machines such.
@@ -66,7 +72,12 @@ def dhcp(
     head = struct.pack("!BBBBIHH", 1, 1, 6, 0, xid, min(seconds, 65535), 0x8000)
     head += ciaddr + bytes(12) + mac.ljust(16, b"\0") + bytes(192)
     vendor = f"PXEClient:Arch:{kind.arch:05d}:UNDI:003016".encode()
-    options = [(53, bytes((message,))), (57, b"\x05\xc0"), (93, struct.pack("!H", kind.arch)), (94, b"\x01\x03\x10")]
+    options = [
+        (53, bytes((message,))),
+        (57, b"\x05\xc0"),
+        (93, struct.pack("!H", kind.arch)),
+        (94, b"\x01\x03\x10"),
+    ]
     options += [(60, vendor), (97, b"\0" + uuid), (55, _IPXE_LIST if ipxe else _EDK2_LIST)]
     if address:
         options.append((50, address))

@@ -17,7 +17,9 @@ _SCRATCH = bytearray(128)
 class TftpFetch:
     """One TFTP transfer of a machine; its bytes stay in the kernel."""
 
-    def __init__(self, kind: Personality, source: str, server: str, name: str, retried: Callable[[], None]) -> None:
+    def __init__(
+        self, kind: Personality, source: str, server: str, name: str, retried: Callable[[], None]
+    ) -> None:
         self._kind, self._retried = kind, retried
         self._loop = asyncio.get_running_loop()
         self._done: asyncio.Future[int] = self._loop.create_future()
