@@ -137,10 +137,13 @@ def _of_attempt(events: Sequence[Event], now: float, windows: Windows) -> Diagno
             return _ignored(last)
         case EventKind.HELD:
             return _worded("held", reason=reason)
-        case EventKind.INSTALL_FAILED:
-            return _worded("install-failed", reason=reason)
-        case EventKind.FILE_FAILED:
-            return _worded("not-loaded", file=file, reason=reason)
+        case EventKind.FILE_FAILED if last.detail.get("trigger") != "not-loaded":
+            # A transfer broke off. A boot loader that still runs tries again, or says that it could not.
+            code = "file-stopped" if EventKind.SCRIPT_SENT in kinds else "loader-stopped"
+            return _worded(code, seconds=quiet, file=file)
+        case EventKind.INSTALL_FAILED | EventKind.FILE_FAILED:
+            code = "not-loaded" if last.kind is EventKind.FILE_FAILED else "install-failed"
+            return _worded(code, file=file, reason=reason)
         case EventKind.OFFERED | EventKind.ADDRESS_GIVEN | EventKind.BOOT_REQUESTED if (
             quiet > windows.after_offer
         ):

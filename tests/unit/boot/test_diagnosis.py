@@ -68,7 +68,19 @@ def test_silence_is_a_fault_only_after_its_window(
         ((K.DISCOVERED, K.IGNORED), {"reason": "whatever"}, "ignored", "whatever"),
         ((*SCRIPTED, K.HELD), {"reason": "disk gone"}, "held", "disk gone"),
         ((*FILES, K.INSTALL_FAILED), {"reason": "no space"}, "install-failed", "no space"),
-        ((*SCRIPTED, K.FILE_FAILED), {"file": "vmlinuz", "reason": "x"}, "not-loaded", "vmlinuz"),
+        (
+            (*SCRIPTED, K.FILE_FAILED),
+            {"file": "vmlinuz", "reason": "x", "trigger": "not-loaded"},
+            "not-loaded",
+            "vmlinuz",
+        ),
+        ((*FILES, K.FILE_FAILED), {"file": "initrd", "reason": "reset"}, "file-stopped", "initrd"),
+        (
+            (K.OFFERED, K.LOADER_STARTED, K.FILE_FAILED),
+            {"file": "snponly.efi", "reason": "timed-out"},
+            "loader-stopped",
+            "snponly.efi",
+        ),
     ],
 )
 def test_faults_that_are_told_at_once(
