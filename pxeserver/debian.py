@@ -129,6 +129,10 @@ class Archive:
             "Dir::Etc::sourceparts": "/dev/null",
             "APT::Architecture": self.architecture,
             "Acquire::Languages": "none",
+            # A mirror that cannot be reached is given up soon: there is a fallback for each use.
+            "Acquire::http::Timeout": "20",
+            "Acquire::https::Timeout": "20",
+            "Acquire::Retries": "1",
             # Our folders are private to us, so apt's own user could not write there.
             "APT::Sandbox::User": "",
         }

@@ -60,8 +60,9 @@ def build_discovery(
         progress(f"image=discovery step=download packages={len(names)}")
         debs = archive.download(names, work_dir / "packages")
     except PackagesUnavailable as why:
-        if built.get("recipe") == key:
-            progress(f"image=discovery kept=yes why={str(why)!r}")
+        if built:
+            # After an upgrade without a network the image of before still does its work.
+            progress(f"image=discovery kept=yes built_for={built.get('kernel')} why={str(why)!r}")
             return kernel, initrd
         raise BuildFailed(f"discovery image: {why}") from why
     out_dir.mkdir(parents=True, exist_ok=True)

@@ -142,6 +142,22 @@ class Lab:
         path = self.work / f"{machine.spec.name}.pcap"
         return self._stack.enter_context(Capture(self.lan, machine.tap, path, udp_only=udp_only))
 
+    def drop(self, machine: Machine, match: str, *, towards: bool = False) -> None:
+        """From now on drop what a machine sends (`towards`: what is sent to it) and nftables' `match` is
+        true of.
+        """
+        side, table = (
+            ("oifname" if towards else "iifname"),
+            f"drop-{machine.tap}-{'to' if towards else 'from'}",
+        )
+        rule = f'type filter hook forward priority 0;\n{side} "{machine.tap}" {match} drop'
+        self.lan.run("nft", "-f", "-", stdin=f"table bridge {table} {{\nchain c {{\n{rule}\n}}\n}}\n")
+
+    def slow(self, machine: Machine, mbit: int) -> None:
+        """Limit what a machine receives to `mbit` Mbit/s."""
+        limit = ("tbf", "rate", f"{mbit}mbit", "burst", "64kb", "latency", "100ms")
+        self.lan.run("tc", "qdisc", "replace", "dev", machine.tap, "root", *limit)
+
     @contextmanager
     def loss(self, percent: int, *, port: int | None = None) -> Iterator[None]:
         """Drop a share of what the boot server receives (of one destination port with `port`) while the

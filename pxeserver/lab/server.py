@@ -4,13 +4,16 @@ json.
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -91,16 +94,37 @@ class BootServer:
         """Run a command with -o json and return what it says."""
         return json.loads(self.command(*words, "-o", "json"))
 
+    def get(self, path: str) -> Any:
+        """GET from the API: what is asked again and again costs no new process."""
+        connection = http.client.HTTPConnection("pxeserver", timeout=30)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        try:
+            connection.sock.settimeout(30)
+            connection.sock.connect(str(self.run_dir / "api.sock"))
+            connection.request("GET", f"/api/v1{path}")
+            answer = connection.getresponse()
+            body = answer.read()
+        except OSError as broken:
+            raise LabError(f"GET {path}: {broken}") from broken
+        finally:
+            connection.close()
+        if answer.status != HTTPStatus.OK:
+            raise LabError(f"GET {path}: {answer.status} {body[:500].decode(errors='replace')}")
+        return json.loads(body)
+
     def boots(self, machine: Machine) -> list[dict[str, Any]]:
         """The boots of a machine, the newest first."""
-        return [boot for boot in self.ask("boot", "list") if boot["mac"] == machine.spec.mac]
+        return [boot for boot in self.get("/boots?limit=1000") if boot["mac"] == machine.spec.mac]
+
+    def boot(self, machine: Machine) -> dict[str, Any]:
+        """The newest boot of a machine with its timeline; empty before the first."""
+        boots = self.boots(machine)
+        found: dict[str, Any] = self.get(f"/boots/{boots[0]['id']}") if boots else {}
+        return found
 
     def timeline(self, machine: Machine) -> list[str]:
         """The kinds of events of a machine's newest boot, in their order."""
-        boots = self.boots(machine)
-        return (
-            [event["kind"] for event in self.ask("boot", "show", boots[0]["id"])["timeline"]] if boots else []
-        )
+        return [event["kind"] for event in self.boot(machine).get("timeline", ())]
 
     def wait(self, seen: Callable[[], T], timeout: float, what: str, pause: float = 0.5) -> T:
         """Return the first true answer; LabError saying `what` after `timeout` seconds."""

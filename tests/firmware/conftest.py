@@ -1,4 +1,6 @@
-"""What the firmware tests share: loaders, discovery system and a bootable disk built once, and a lab with the server."""
+"""What the firmware tests share: loaders, discovery system and a bootable disk built once, and a lab with
+the server.
+"""
 
 from __future__ import annotations
 

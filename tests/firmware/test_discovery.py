@@ -1,4 +1,6 @@
-"""Every firmware of the lab comes up in the discovery system, its inventory is stored, its timeline has no hole."""
+"""Every firmware of the lab comes up in the discovery system, its inventory is stored, its timeline has no
+hole.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,16 @@ pytestmark = [pytest.mark.firmware, pytest.mark.timeout(600)]
 
 FILES = ["file-started", "file-sent", "file-started", "file-sent", "inventory"]
 FROM_ROM = ["discovered", "offered", "script-sent", *FILES]
-CHAINED = ["discovered", "offered", "loader-started", "loader-sent", "discovered", "offered", "script-sent", *FILES]
+CHAINED = [
+    "discovered",
+    "offered",
+    "loader-started",
+    "loader-sent",
+    "discovered",
+    "offered",
+    "script-sent",
+    *FILES,
+]
 KINDS = {
     Firmware.BIOS_VIRTIO: FROM_ROM,
     Firmware.BIOS_E1000: FROM_ROM,
@@ -75,7 +86,9 @@ def test_behind_a_plain_dhcp_server(plain: tuple[Any, dict[Firmware, Any]], kind
     inventory = check(site, boots[kind], KINDS[kind])
     assert inventory["nics"][0]["driver"] == ("e1000" if kind is Firmware.BIOS_E1000 else "virtio_net")
     if kind is Firmware.OVMF_PXE:
-        assert [(d["serial"], d["size"], d["signatures"]) for d in inventory["disks"]] == [("EMPTY1", 64 << 20, [])]
+        assert [(d["serial"], d["size"], d["signatures"]) for d in inventory["disks"]] == [
+            ("EMPTY1", 64 << 20, [])
+        ]
 
 
 def test_where_this_server_gives_the_addresses(make_site: Callable[..., Any]) -> None:
