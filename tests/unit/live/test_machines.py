@@ -183,3 +183,17 @@ async def test_a_machine_whose_node_was_given_to_another_is_unknown_again(hall: 
 
 def test_the_code_of_a_machine_is_that_of_its_best_evidence() -> None:
     assert approve_code(Machine(mac(1), uuid=UUID % 1)) != approve_code(Machine(mac(1)))
+
+
+async def test_the_boots_of_a_machine_become_its_node_s(hall: Hall, event) -> None:
+    appear(hall, event, 1)
+    appear(hall, event, 2)
+    await hall.settled()
+    code = next(code for code, m, _ in hall.machines() if m.mac == mac(1))
+    async with hall.edit(by="cli") as edit:
+        await edit.approve(code, "web1")
+        await edit.add_node(Node(0, "n1"))
+    appear(hall, event, 3)  # takes the place with its first packet
+    await hall.settled()
+    assert [a["id"] for a in await hall.attempts(node="web1")] == ["a1"]
+    assert [a["id"] for a in await hall.attempts(node="n1")] == ["a3"]
