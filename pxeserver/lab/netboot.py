@@ -25,7 +25,7 @@ busybox modprobe virtio_net
 busybox ip link set eth0 up
 busybox udhcpc -i eth0 -q -t 20 -T 2 -s /etc/udhcpc.script
 url=$(busybox sed 's/.*pxeserver.url=\\([^ ]*\\).*/\\1/' /proc/cmdline)
-until busybox wget -q -T 5 -O /dev/null "$url/report/booted"; do busybox sleep 1; done
+until busybox timeout 10 busybox wget -q -O /dev/null "$url/report/booted"; do busybox sleep 1; done
 echo {MARK} > /dev/ttyS0
 while :; do busybox sleep 60; done
 """
