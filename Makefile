@@ -77,6 +77,19 @@ test: check ## everything: units, network namespaces, other programs' clients, r
 test-long: check ## the long runs: millions of packets, hundreds of kills, the slowest machines
 	@$(PY) -m pytest -m long tests
 
+# ---------------------------------------------------------------------------------------------- measuring
+
+.PHONY: bench bench-quick
+bench-quick: $(VENV)/.test ## benchmarks beside dnsmasq, tftpd-hpa, atftpd and nginx, every row once (root; 20 minutes)
+	$(call apt_install,$(APT_BENCH))
+	@$(PY) -m pytest -q --benchmark-disable benchmarks/micro
+	@$(PY) -m benchmarks.run --quick $(ARGS)
+
+bench: $(VENV)/.test ## the same in pairs, five times each, for the README (root; a quiet machine)
+	$(call apt_install,$(APT_BENCH))
+	@$(PY) -m pytest -q --benchmark-columns=min,median,stddev benchmarks/micro
+	@$(PY) -m benchmarks.run $(ARGS) && $(PY) -m benchmarks.readme
+
 # ---------------------------------------------------------------------------------------------- production
 
 .PHONY: wheel install uninstall clean

@@ -109,8 +109,12 @@ def _dhcp(bench: Bench, side: Contender, checks: Checks) -> None:
     share = lossy["failures"] / (lossy["failures"] + lossy["all_requests"])
     agrees = abs(share - both_ways) <= TOLERANCE["loss"]
     checks["dhcp share lost"] = {
-        "ours": share, "theirs": both_ways, "other": "by design", "tolerance": TOLERANCE["loss"], "agrees": agrees,
-    }  # fmt: skip
+        "ours": share,
+        "theirs": both_ways,
+        "other": "by design",
+        "tolerance": TOLERANCE["loss"],
+        "agrees": agrees,
+    }
 
 
 def _ask_in_python(seconds: float = 3.0) -> float:

@@ -61,9 +61,10 @@ class Cast:
         made.add_image(
             "bench", self.files / "snponly.efi", None, [n for n in names if n.name != "snponly.efi"]
         )
-        return self._member(Contender(
-            made.name, event_loop == "asyncio", made.stage, made.pid, made.settings, made.processes, made, "f/bench/"
-        ))  # fmt: skip
+        ours = event_loop == "asyncio"
+        return self._member(
+            Contender(made.name, ours, made.stage, made.pid, made.settings, made.processes, made, "f/bench/")
+        )
 
     def peer(self, name: str) -> Contender:
         """One of the programs we are compared with."""

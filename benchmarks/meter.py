@@ -48,7 +48,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def core_busy(core: int) -> float:
-    """Seconds that a core has been at work since the machine was started, for anybody, interrupts included."""
+    """Seconds that a core has been at work since the start, for anybody, interrupts included."""
     for line in Path("/proc/stat").read_text().splitlines():
         words = line.split()
         if words[0] == f"cpu{core}":

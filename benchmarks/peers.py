@@ -65,7 +65,7 @@ class Unpacked:
 
 
 def unpack(cache: Path) -> Unpacked:
-    """Download the packages from the configured Debian mirror (apt checks their signatures) and unpack them."""
+    """Download the packages from the configured mirror (apt checks their signatures) and unpack them."""
     root, done = cache / "peers", cache / "peers.done"
     wanted = " ".join(PACKAGES)
     if done.exists() and done.read_text() == wanted:

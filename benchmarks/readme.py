@@ -1,4 +1,4 @@
-"""`python -m benchmarks.readme`: writes the README's part "How fast" from results.json. Ratios, with where and when."""
+"""`python -m benchmarks.readme`: the README's part "How fast", written from results.json."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def section(told: Mapping[str, Any]) -> str:
     where = told["machine"]
     out = [
         BEGIN, "", "## How fast", "",
-        f"`{told['command']}` on {told['date']}: {where['cores']} cores of {where['cpu']}, {where['system']}, server and"
-        " clients on a core each, in network namespaces. A ratio is ours divided by theirs, with its spread over the"
-        " pairs of runs; a rate is compared only where both servers kept their core busy.",
+        f"`{told['command']}` on {told['date']}: {where['cores']} cores of {where['cpu']}, {where['system']},"
+        " server and clients on a core each, in network namespaces. A ratio is ours divided by theirs, with"
+        " its spread over the pairs of runs; a rate is compared only where both servers kept their core busy.",
         "", "| what | against | rate | CPU for the same work |", "|---|---|---|---|",
     ]  # fmt: skip
     for row in told["rows"]:
@@ -58,8 +58,8 @@ def _storms(told: Mapping[str, Any]) -> list[str]:
             run = sorted(row["runs"], key=lambda r: r["boots_per_minute"])[len(row["runs"]) // 2]
             kernel = run["time_to_kernel"]
             lines.append(
-                f"* {row['title']}: {run['boots_per_minute']:.0f} boots a minute, {run['failures']} failed; a kernel started"
-                f" after {kernel['p50']:.1f} s (p50), {kernel['p99']:.1f} s (p99)."
+                f"* {row['title']}: {run['boots_per_minute']:.0f} boots a minute, {run['failures']} failed;"
+                f" a kernel started after {kernel['p50']:.1f} s (p50), {kernel['p99']:.1f} s (p99)."
             )
     return lines
 

@@ -56,7 +56,8 @@ def _time(seconds: float | None) -> str:
 def _compared(row: Mapping[str, Any]) -> list[str]:
     unit = row["per"]
     out = [
-        f"| {row['title']} | {unit}/s | CPU s per {unit} | p50 | p99 | failures | server's core | client's core | memory | our rate | our CPU cost |",
+        f"| {row['title']} | {unit}/s | CPU s per {unit} | p50 | p99 | failures | server's core | client's"
+        " core | memory | our rate | our CPU cost |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, figures in row["medians"].items():
@@ -80,10 +81,10 @@ def _storm(row: Mapping[str, Any]) -> list[str]:
         kernel = run["time_to_kernel"]
         out.append(
             f"* {run['boots_per_minute']:.0f} boots a minute; to the kernel p50 {_time(kernel['p50'])}, p99"
-            f" {_time(kernel['p99'])}, at most {_time(kernel['max'])}; {run['failures']} failed of {run['machines']};"
-            f" retries {run['retries'] or 'none'}; wire {run['wire']['gigabit_per_second']} Gb/s, {run['wire']['useful']:.1%}"
-            f" of it files; server's core {run['server']['core_busy']:.0%}, clients' process"
-            f" {run['client_core_share']:.0%} of theirs"
+            f" {_time(kernel['p99'])}, at most {_time(kernel['max'])}; {run['failures']} failed"
+            f" of {run['machines']}; retries {run['retries'] or 'none'}; wire"
+            f" {run['wire']['gigabit_per_second']} Gb/s, {run['wire']['useful']:.1%} of it files; server's"
+            f" core {run['server']['core_busy']:.0%}, clients' process {run['client_core_share']:.0%} of theirs"
         )
         waits = {stage: (w["p50"], w["p99"]) for stage, w in run["waiting"].items() if w["p50"] is not None}
         out.append(
@@ -112,7 +113,8 @@ def _decision(row: Mapping[str, Any]) -> list[str]:
         last = min(runs, key=lambda run: run["offer_us"])
         each = f"{last['bytes_each']:.0f}" if int(count) > 1000 else "-"
         out.append(
-            f"| {int(count):,} nodes | {last['offer_us']} | {last['script_us']} | {last['load_seconds']} | {each} |"
+            f"| {int(count):,} nodes | {last['offer_us']} | {last['script_us']} | {last['load_seconds']} |"
+            f" {each} |"
         )
     return [*out, f"\n100,000 nodes against 10: {row['offer_ratio']['median']:.2f}x an offer."]
 
@@ -125,22 +127,24 @@ def table(told: Mapping[str, Any]) -> str:
     where = told["machine"]
     out = [
         "# Benchmarks", "",
-        f"{told['date']}, `{told['command']}`, {where['cores']} cores of {where['cpu']}, {where['system']}, Linux"
-        f" {where['kernel']}, Python {where['python']}; {where['congestion_control']}.",
+        f"{told['date']}, `{told['command']}`, {where['cores']} cores of {where['cpu']}, {where['system']},"
+        f" Linux {where['kernel']}, Python {where['python']}; {where['congestion_control']}.",
     ]  # fmt: skip
     if not told["quiet"]:
         out += ["", f"**The machine was not idle ({told['busy_before']}): these figures mean nothing.**"]
-    out += [
-        "",
-        "Every byte compared: " + ("yes, no difference." if clean(told) else "DIFFERENCES, see the JSON."),
-        "",
-    ]
+    out += ["", _compared_bytes(told), ""]
     for row in told["rows"]:
         out += [*_WRITERS.get(row["kind"], _compared)(row), ""]
     out += ["## Configurations", ""]
     for name, side in told["settings"].items():
         out += [f"{name} ({side['processes']}):", "", "```", side["settings"].strip(), "```", ""]
     return "\n".join(out)
+
+
+def _compared_bytes(told: Mapping[str, Any]) -> str:
+    if not told["verified"]:
+        return "No row that compares bytes was asked for."
+    return "Every byte compared: " + ("no difference." if clean(told) else "DIFFERENCES, see results.json.")
 
 
 def clean(told: Mapping[str, Any]) -> bool:

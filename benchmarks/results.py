@@ -11,7 +11,7 @@ Sample = dict[str, Any]
 
 
 def sample(load: Mapping[str, Any], meter: Mapping[str, Any], per: str) -> Sample:
-    """Put a run together. `per` is "GB" or "1000 requests": what its throughput and its cost are counted in."""
+    """Put a run together. `per` is "GB" or "1000 requests": the unit of throughput and cost."""
     seconds = load["seconds"] or 1e-9
     done = load["bytes"] / 1e9 if per == "GB" else load["requests"] / 1000
     # The server worked for the warm-up as well, so its cost is divided by all it has done.

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.run [--quick]`: the side-by-side benchmarks. Needs root; works in network namespaces."""
+"""`python -m benchmarks.run [--quick]`: the side-by-side benchmarks. Needs root; touches no network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a comparison takes place: for each server a pair of namespaces with one cable, and a core for each side.
+"""Where a comparison takes place: for each server two namespaces and a cable, and a core for each side.
 
 All machines share the cable. The address range MACHINES belongs to the client's namespace as a whole, so any
 number of machines may have one, and where a test wants it each machine has a MAC address of its own as well.

@@ -40,7 +40,7 @@ def bars(
             low, high = spread[name]
             middle = y + _BAR / 2
             out.append(
-                f"<line x1='{_LEFT + low * scale:.1f}' x2='{_LEFT + high * scale:.1f}' y1='{middle}' y2='{middle}'"
+                f"<path d='M{_LEFT + low * scale:.1f} {middle}H{_LEFT + high * scale:.1f}'"
                 " stroke='black' stroke-width='2'/>"
             )
             end = max(value, high)

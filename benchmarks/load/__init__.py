@@ -10,7 +10,7 @@ NAMES = ("http", "tftp", "dhcp")
 
 
 def build(folder: Path) -> dict[str, str]:
-    """Compile those that are older than their source; the path of each. CalledProcessError where gcc refuses."""
+    """Compile what is older than its source; the path of each. CalledProcessError where gcc refuses."""
     folder.mkdir(parents=True, exist_ok=True)
     header = (HERE / "common.h").stat().st_mtime
     built = {}

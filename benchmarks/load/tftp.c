@@ -8,7 +8,7 @@
 #include "common.h"
 
 typedef struct {
-    int fd, agreed_block, agreed_window, resends, told_gap, done;
+    int fd, agreed_block, agreed_window, resends, told_gap, done, accepted;
     uint64_t next; /* the block that is expected, counted without rollover */
     uint64_t acked, size;
     double begun, last_sent;
@@ -21,7 +21,7 @@ static int64_t most = -1, started;
 static const char *name = "file";
 static reference ref;
 static hist latency;
-static uint64_t transfers, all_transfers, failures, errors, wrong, bytes, total_bytes, resent, repeated, gaps, packets;
+static uint64_t transfers, all_transfers, accepted, failures, errors, wrong, bytes, total_bytes, resent, repeated, gaps, packets;
 static double from, until, give_up = 60, hold;
 static char buffer[65536];
 
@@ -96,6 +96,8 @@ static void options(client *c, const char *p, const char *end) {
         if (!strcasecmp(p, "windowsize")) c->agreed_window = atoi(value);
         p = value + strlen(value) + 1;
     }
+    accepted += !c->accepted;
+    c->accepted = 1;
     seen_block = c->agreed_block, seen_window = c->agreed_window;
     if (!hold) acknowledge(c);
 }
@@ -154,7 +156,7 @@ static void timers(client *all, int clients) {
     double t = now();
     for (int i = 0; i < clients; i++) {
         client *c = &all[i];
-        if (c->done || !c->begun || (hold && t - c->begun < hold)) continue;
+        if (c->done || !c->begun || (hold && c->accepted && t - c->begun < hold)) continue;
         if (t - c->begun > give_up) {
             finish(c, 0, i);
         } else if (t - c->last_sent > resend_ms / 1e3) {
@@ -208,10 +210,10 @@ int main(int argc, char **argv) {
     int unfinished = 0;
     for (int i = 0; i < clients; i++) unfinished += all[i].begun && !all[i].done;
     double took = last > from ? last - from : 1e-9, cpu = own_cpu() - (warm_cpu < 0 ? 0 : warm_cpu);
-    printf("{\"requests\": %lu, \"all_requests\": %lu, \"failures\": %lu, \"unfinished\": %d, \"errors\": %lu, \"wrong\": %lu, \"bytes\": %lu, "
+    printf("{\"requests\": %lu, \"all_requests\": %lu, \"failures\": %lu, \"unfinished\": %d, \"accepted\": %lu, \"errors\": %lu, \"wrong\": %lu, \"bytes\": %lu, "
            "\"all_bytes\": %lu, \"packets\": %lu, \"resent\": %lu, \"repeated\": %lu, \"gaps\": %lu, \"blksize\": %d, "
            "\"windowsize\": %d, \"seconds\": %.4f, \"cpu\": %.4f, ",
-           transfers, all_transfers, failures, unfinished, errors, wrong, bytes, total_bytes, packets, resent, repeated, gaps,
+           transfers, all_transfers, failures, unfinished, accepted, errors, wrong, bytes, total_bytes, packets, resent, repeated, gaps,
            seen_block, seen_window, took, cpu);
     print_hist(&latency);
     printf("}\n");

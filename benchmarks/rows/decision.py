@@ -42,6 +42,10 @@ def rows(bench: Bench) -> None:
         "title": "cost of a decision with 10 and with 100,000 nodes; a million nodes in memory",
         "kind": "decision",
         "runs": runs,
-        "offer_ratio": {"median": sorted(ratios)[len(ratios) // 2], "least": min(ratios), "greatest": max(ratios)},
+        "offer_ratio": {
+            "median": sorted(ratios)[len(ratios) // 2],
+            "least": min(ratios),
+            "greatest": max(ratios),
+        },
         "told": "; ".join(f"{count} nodes: {told[-1]}" for count, told in runs.items()),
     })  # fmt: skip

@@ -20,6 +20,7 @@ def rows(bench: Bench) -> None:
                 return [bench.tools["dhcp"], "-m", str(MACHINES), "-o", str(count)]
 
             bench.compare(
-                f"dhcp-{outstanding}", f"ProxyDHCP offers to 10,000 machines, {title}", "1000 requests", sides, words,
+                f"dhcp-{outstanding}", f"ProxyDHCP offers to 10,000 machines, {title}",
+                "1000 requests", sides, words,
                 kind="throughput" if outstanding > 1 else "latency",
             )  # fmt: skip

@@ -11,7 +11,6 @@ from benchmarks.stage import SERVER, machine_address
 
 CONNECTIONS = 64
 NODES = 10_000
-QUICK_NODES = 10_000
 
 
 def rows(bench: Bench) -> None:
@@ -34,8 +33,8 @@ def rows(bench: Bench) -> None:
 
 
 def script_rows(bench: Bench) -> None:
-    """10,000 nodes fetch the script written for each, one connection a request; nginx serves one static file as
-    long as such a script, to the same addresses.
+    """10,000 nodes fetch the script written for each, one connection a request; nginx serves one static file
+    as long as such a script, to the same addresses.
     """
     with bench.cast() as cast:
         ours, loop = cast.appliance(), cast.appliance("uvloop")
@@ -48,6 +47,7 @@ def script_rows(bench: Bench) -> None:
         size = _script_size(ours, targets[ours.name])
         (bench.files / "script.ipxe").write_bytes(b"#!ipxe\n" + b"#" * (size - 8) + b"\n")
         targets[nginx.name] = bench.work / "nginx-targets"
+        nginx.stage.own_macs(NODES)
         lines = [f"{machine_address(i)} /script.ipxe\n" for i in range(NODES)]
         targets[nginx.name].write_text("".join(lines))
 
@@ -56,7 +56,8 @@ def script_rows(bench: Bench) -> None:
             return [*tool, "-f", str(targets[side.name])]
 
         bench.compare(
-            "script", "boot scripts of 10,000 nodes, a connection each", "1000 requests", (ours, nginx, loop), words,
+            "script", "boot scripts of 10,000 nodes, a connection each", "1000 requests",
+            (ours, nginx, loop), words,
             note=f"ours renders each script; nginx serves one static file of {size} bytes",
         )  # fmt: skip
 

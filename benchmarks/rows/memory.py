@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 from benchmarks import meter
 from benchmarks.bench import Bench
 from benchmarks.cast import Contender
 from benchmarks.rows.tftp import words
+from pxeserver.lab.process import LabError
 
 TRANSFERS = 1000
-HOLD = 6.0
+HOLD = 9.0
 
 
 def rows(bench: Bench) -> None:
@@ -37,12 +39,19 @@ def rows(bench: Bench) -> None:
 
 
 def _held(bench: Bench, side: Contender) -> int:
-    """Memory in the middle of 1,000 transfers whose clients take their time over the first block."""
+    """Memory in the middle of 1,000 transfers whose clients do not acknowledge. LabError where the server has
+    accepted fewer.
+    """
     argv = words(bench, side, 1468, 1, TRANSFERS)
-    command = [*argv, "-m", str(TRANSFERS), "-h", str(HOLD), "-w", "0", "-t", str(HOLD / 2)]
+    command = [*argv, "-m", str(TRANSFERS), "-r", "300", "-h", str(2 * HOLD), "-w", "0", "-t", str(HOLD)]
     process = side.stage.client.start(command, side.stage.folder / "held.log")
     try:
-        time.sleep(HOLD / 3)
-        return meter.memory(side.pid)
+        time.sleep(HOLD * 2 / 3)
+        taken = meter.memory(side.pid)
+        process.wait_for_text("}", HOLD + 10)
+        accepted = int(json.loads(process.text())["accepted"])
     finally:
         process.stop()
+    if accepted < TRANSFERS:
+        raise LabError(f"{side.name} accepted {accepted} of {TRANSFERS} transfers")
+    return taken

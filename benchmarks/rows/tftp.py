@@ -32,13 +32,15 @@ def rows(bench: Bench) -> None:
         for block in BLOCKS:
             for clients in CLIENTS:
                 bench.compare(
-                    f"tftp-{block}-{clients}", f"TFTP lock-step, blksize {block}, {clients} clients", "GB", sides,
+                    f"tftp-{block}-{clients}", f"TFTP lock-step, blksize {block}, {clients} clients",
+                    "GB", sides,
                     lambda side, b=block, c=clients: words(bench, side, b, 1, c),  # type: ignore[misc]
                 )  # fmt: skip
         windowed = [side for side in sides if side.name in ("atftpd", "dnsmasq") or side.appliance]
         for window in WINDOWS:
             bench.compare(
-                f"tftp-window-{window}", f"TFTP windowsize {window}, blksize 1468, 50 clients", "GB", windowed,
+                f"tftp-window-{window}", f"TFTP windowsize {window}, blksize 1468, 50 clients",
+                "GB", windowed,
                 lambda side, w=window: words(bench, side, 1468, w, 50),  # type: ignore[misc]
                 note="dnsmasq of Debian 12 does not know windowsize and answers in lock-step",
             )  # fmt: skip
@@ -50,8 +52,8 @@ def words(
     """The TFTP client's command line."""
     file = name if side.appliance and name == "snponly.efi" else side.path(name)
     return [
-        bench.tools["tftp"], *bench.machines(min(clients, 200)), "-b", str(block), "-W", str(window), "-c", str(clients),
-        "-f", file,
+        bench.tools["tftp"], *bench.machines(min(clients, 200)), "-b", str(block), "-W", str(window),
+        "-c", str(clients), "-f", file,
     ]  # fmt: skip
 
 
@@ -70,7 +72,8 @@ def loss_rows(bench: Bench) -> None:
             for side in sides:
                 side.stage.loss(loss)
             bench.compare(
-                f"tftp-loss-{loss}", f"TFTP 1 MiB, blksize 1468, lock-step, {loss} % loss each way", "1000 requests", sides,
+                f"loss-{loss}", f"TFTP 1 MiB, blksize 1468, lock-step, {loss} % loss each way",
+                "1000 requests", sides,
                 lambda side: [
                     *words(bench, side, 1468, 1, LOSS_CLIENTS, "1m.bin"),
                     "-m", str(LOSS_CLIENTS), "-w", "0", "-g", str(PEER_CAP - 1),

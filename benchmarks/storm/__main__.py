@@ -1,4 +1,4 @@
-"""A boot storm by itself: `python -m benchmarks.storm --machines 1000 --loss 1`. Needs root; touches no network."""
+"""A boot storm by itself: `python -m benchmarks.storm --machines 1000 --loss 1`. Needs root."""
 
 from __future__ import annotations
 

@@ -13,11 +13,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.stage import machine_address, machine_mac
 from benchmarks.storm.dhcp import Dhcp
 from benchmarks.storm.guard import NotTheLab, require_lab
 from benchmarks.storm.machine import STAGES, Lan, SimulatedMachine, Story
 from benchmarks.storm.personalities import FIRMWARES
-from benchmarks.stage import machine_address, machine_mac
 
 
 def share(values: Sequence[float], part: float) -> float | None:

@@ -23,6 +23,6 @@ def require_lab(*, allow: bool = False, named: Path = NAMED, own: Path = Path("/
     """NotTheLab where a storm would hit a real network and nobody has allowed that in so many words."""
     if not allow and not in_the_lab(named, own):
         raise NotTheLab(
-            "a boot storm is sent into the lab's namespaces only; on a network of your own, which serves nobody"
-            " else, --this-network-is-mine-alone permits it"
+            "a boot storm is sent into the lab's namespaces only; on a network of your own, which serves"
+            " nobody else, --this-network-is-mine-alone permits it"
         )

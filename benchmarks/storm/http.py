@@ -1,4 +1,4 @@
-"""A simulated machine's HTTP, as iPXE makes its requests: one connection each, bytes thrown away in the kernel."""
+"""A simulated machine's HTTP, as iPXE makes it: a connection a request; the bytes stay in the kernel."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ async def http(
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
         sock.bind((source, 0))
-        request = f"{method} {path} HTTP/1.1\r\nHost: {server}\r\nUser-Agent: iPXE/1.21.1\r\nConnection: close\r\n\r\n"
+        fields = f"Host: {server}\r\nUser-Agent: iPXE/1.21.1\r\nConnection: close"
+        request = f"{method} {path} HTTP/1.1\r\n{fields}\r\n\r\n"
         async with asyncio.timeout(stall):
             await loop.sock_connect(sock, (server, port))
             await loop.sock_sendall(sock, request.encode())

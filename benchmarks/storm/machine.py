@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from benchmarks.storm.dhcp import Dhcp, ask_4011
 from benchmarks.storm.failures import BootFailed
 from benchmarks.storm.http import HttpAnswer, http
-from benchmarks.storm.personalities import IPXE_WAITS, REQUEST, DISCOVER, Personality, dhcp
+from benchmarks.storm.personalities import DISCOVER, IPXE_WAITS, REQUEST, Personality, dhcp
 from benchmarks.storm.tftp import TftpFetch
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ class Story:
 
 @dataclass(frozen=True, slots=True)
 class Lan:
-    """What all machines share. `conversation`: every step is taken, but no file is fetched, only asked for."""
+    """What all machines share. `conversation`: every step is taken, but files are only asked for."""
 
     dhcp: Dhcp
     conversation: bool = False
@@ -169,7 +169,7 @@ class SimulatedMachine:
             self.story.bytes += answer.length
 
     async def _get(self, url: str, *, method: str = "GET", keep: bool = False) -> HttpAnswer:
-        """A request as iPXE and the appliance's scripts make it: 503 waits as told, a failure is tried again."""
+        """A request as iPXE and our scripts make it: 503 waits as told, a failure is tried again."""
         parts = urlsplit(url)
         path = f"{parts.path}?{parts.query}" if parts.query else parts.path
         why = ""

@@ -111,7 +111,7 @@ def read_answer(data: bytes) -> Answer | None:
             continue
         options[data[at]] = data[at + 2 : at + 2 + data[at + 1]]
         at += 2 + data[at + 1]
-    if 53 not in options:
+    if not options.get(53):
         return None
     file = options.get(67) or data[108:236].split(b"\0", 1)[0]
     siaddr = ".".join(str(byte) for byte in data[20:24])

@@ -1,4 +1,4 @@
-"""A simulated machine's TFTP: takes a file block by block or window by window, and leaves its bytes in the kernel."""
+"""A simulated machine's TFTP, block by block or window by window; the bytes stay in the kernel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.storm.failures import BootFailed
 from benchmarks.storm.personalities import Personality
 
 _SCRATCH = bytearray(128)
-"""Room for the head of a DATA packet, for an OACK and for an error's text; MSG_TRUNC tells the packet's length."""
+"""Room for the head of a DATA packet, an OACK, an error's text; MSG_TRUNC tells the packet's length."""
 
 
 class TftpFetch:

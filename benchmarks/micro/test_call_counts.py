@@ -1,0 +1,86 @@
+"""What the hot paths cost in calls of Python functions. Seconds are noise on a busy machine; calls are not.
+
+A limit is what it took when the limit was set, with a tenth to spare. Who makes a path dearer on purpose
+raises its limit and says why in the commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from benchmarks.decide import ATTEMPT, SERVER, catalog, machine, nodes
+from benchmarks.micro.world import dhcp_server, discover, python_calls
+from pxeserver.boot import decision
+from pxeserver.boot.catalog import NodeTable
+from pxeserver.protocols.tftp.negotiation import negotiate
+from pxeserver.protocols.tftp.transfer import Transfer
+from pxeserver.servers.http_target import route
+
+FEW, MANY = 10, 20_000
+LIMITS = {"offer": 154, "script": 218, "tftp block": 8, "tftp window": 8, "http route": 12}
+
+
+def offer(count: int) -> int:
+    """Calls from a DISCOVER's bytes to its answer's, for a machine that has asked before."""
+    server, asked = dhcp_server(count), discover(3)
+    assert server.answer(asked)
+    return python_calls(lambda: server.answer(asked))
+
+
+def script(count: int) -> int:
+    """Calls for a node's script."""
+    table, chosen, asked = NodeTable(nodes(count)), catalog(), machine(3, ipxe=True)
+    return python_calls(lambda: decision.boot_script(asked, ATTEMPT, f"http://{SERVER}", chosen, table))
+
+
+def tftp_acknowledgement(window: int) -> int:
+    """Calls from an ACK to the blocks that answer it."""
+    options = (("blksize", "1468"), ("windowsize", str(window)))
+    transfer = Transfer(bytes(1 << 20), negotiate(options, 1 << 20, blksize_limit=1468), 0.0)
+    transfer.packets_to_send()
+    for number in range(2):  # of the OACK, and of the first window
+        transfer.receive(b"\0\4" + (number * window).to_bytes(2, "big"), 0.0)
+        assert len(transfer.packets_to_send()) == window
+
+    def step() -> None:
+        transfer.receive(b"\0\4" + (2 * window).to_bytes(2, "big"), 0.0)
+        assert len(transfer.packets_to_send()) == window
+
+    return python_calls(step)
+
+
+PATHS: dict[str, Callable[[], int]] = {
+    "offer": lambda: offer(FEW),
+    "script": lambda: script(FEW),
+    "tftp block": lambda: tftp_acknowledgement(1),
+    "tftp window": lambda: tftp_acknowledgement(16),
+    "http route": lambda: python_calls(lambda: route(f"/a/{ATTEMPT}/f/debian/vmlinuz")),
+}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_no_hot_path_has_become_dearer(path: str) -> None:
+    calls = PATHS[path]()
+    assert calls <= LIMITS[path], f"{path}: {calls} calls, allowed are {LIMITS[path]}"
+
+
+@pytest.mark.parametrize("cost", [offer, script])
+def test_the_number_of_nodes_does_not_matter(cost: Callable[[int], int]) -> None:
+    assert cost(FEW) == cost(MANY)
+
+
+def test_a_window_costs_less_than_its_blocks_one_by_one() -> None:
+    assert tftp_acknowledgement(16) < 16 * tftp_acknowledgement(1) / 2
+
+
+def test_the_counter_counts() -> None:
+    def callee() -> None:
+        pass
+
+    def caller() -> None:
+        callee()
+        callee()
+
+    assert python_calls(caller) == 2
