@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import os
 import socket
+import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Self
@@ -86,23 +88,26 @@ class ControlParts:
         """Put the loaders into the store and the database, and try again for as long as there are none."""
         self._report("being fetched or read; machines that need one stay silent until then")
         while True:
+            opened = self.hall.opened
             try:
                 loaders = await asyncio.to_thread(self.shelf.ensure, log.info)
                 async with self.hall.edit(BY) as edit:
                     for loader in loaders:
                         await edit.put_loader(loader)
                 self._report("")
-                await asyncio.Event().wait()
+                await self._another_database(opened)
+                continue
             except (LoadersUnavailable, OSError, ValueError, Refused) as error:
                 log.warning("no loaders yet", extra={"error": error})
                 self._report(f"none: {error}")
-            await asyncio.sleep(_LOADERS_AGAIN)
+            await self._another_database(opened, _LOADERS_AGAIN)
 
     async def _have_discovery(self) -> None:
         """Build the discovery system where it is not there, and publish it with the profile that boots it."""
         loaders = self.settings.loaders
         shelf = DiscoveryShelf(self.store, self.settings.loaders_dir / NAME, build=loaders.fetch)
         while True:
+            opened = self.hall.opened
             try:
                 image = await asyncio.to_thread(shelf.ensure, log.info)
                 async with self.hall.edit(BY) as edit:
@@ -110,10 +115,17 @@ class ControlParts:
                         await edit.put_image(image)
                     if NAME not in self.hall.catalog().profiles:
                         await edit.put_profile(PROFILE)
-                await asyncio.Event().wait()
+                await self._another_database(opened)
+                continue
             except (BuildFailed, OSError, ValueError, Refused) as error:
                 log.warning("no discovery system yet", extra={"error": error})
-            await asyncio.sleep(_LOADERS_AGAIN)
+            await self._another_database(opened, _LOADERS_AGAIN)
+
+    async def _another_database(self, opened: int, seconds: float = math.inf) -> None:
+        """Return when a database was opened after the `opened`th, as by a restore, or after these seconds."""
+        end = time.monotonic() + seconds
+        while self.hall.opened == opened and time.monotonic() < end:  # noqa: ASYNC110 - a person's act, now and then
+            await asyncio.sleep(1)
 
     def _report(self, loaders: str) -> None:
         """Tell the start-up lines what keeps the loaders away; an empty text: nothing does."""

@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from pxeserver.boot.catalog import Catalog
-from pxeserver.boot.model import Event, Node, NodeState, Promise, Site
+from pxeserver.boot.model import Event, Lease, Node, NodeState, Promise, Site
 
-VERSION = 1
+VERSION = 2
 MAX_FRAME = 8 << 20
 """8 MiB: a chunk of a table is far below it, so a larger length can only be a foreign or broken peer."""
 CHUNK = 1000
@@ -85,6 +85,10 @@ class Acked(msgspec.Struct):
     seq: int
 
 
+class WantTables(msgspec.Struct):
+    """The database lacks what was taken over before: send all states and leases, then the journal's rest."""
+
+
 class ReleaseLease(msgspec.Struct):
     """A person frees an address: the worker, which alone writes leases, does it."""
 
@@ -110,6 +114,21 @@ class WorkerHello(msgspec.Struct):
     last_seq: int
     catalog_version: int
     version: int = VERSION
+    acked: int = 0
+    """The newest journal entry that a control process has taken over."""
+    nodes: int = 0
+    """How many nodes its table has, and the highest of their numbers."""
+    highest_node: int = 0
+    profiles: tuple[str, ...] = ()
+    """Names of the profiles of its snapshot."""
+
+
+class Tables(msgspec.Struct):
+    """A part of all states and leases; what the journal has after the last acknowledged entry follows."""
+
+    states: tuple[NodeState, ...] = ()
+    leases: tuple[Lease, ...] = ()
+    last: bool = False
 
 
 class Entry(msgspec.Struct):

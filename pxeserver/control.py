@@ -9,10 +9,10 @@ from typing import Any
 
 from pxeserver.api.rooms import Seen
 from pxeserver.boot.model import Event, Promise
-from pxeserver.channel import SiteBody
+from pxeserver.channel import SiteBody, Tables, WorkerHello
 from pxeserver.control_link import WorkerConnection
 from pxeserver.inventory import BadInventory
-from pxeserver.live import Hall
+from pxeserver.live import Hall, WorkerKnows
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +30,11 @@ class KnownWorker:
 
     # -------------------------------------------------------------------------------------- from the worker
 
-    async def worker_connected(self, link: WorkerConnection, last_seq: int) -> None:
+    async def worker_connected(self, link: WorkerConnection, hello: WorkerHello) -> None:
         """A worker is there: send it everything."""
         self._link = link
-        await self._hall.connected(link, last_seq)
+        knows = WorkerKnows(hello.acked, hello.nodes, hello.highest_node, hello.profiles)
+        await self._hall.connected(link, hello.last_seq, knows)
 
     def worker_gone(self, link: WorkerConnection) -> None:
         """The worker went away."""
@@ -44,6 +45,10 @@ class KnownWorker:
     def ingest_entry(self, seq: int, promise: Promise) -> None:
         """Take one journal entry."""
         self._hall.ingest_entry(seq, promise)
+
+    def ingest_tables(self, tables: Tables) -> None:
+        """Take a part of all states and leases."""
+        self._hall.ingest_tables(tables.states, tables.leases, last=tables.last)
 
     def ingest_event(self, event: Event) -> None:
         """Take one event."""

@@ -26,7 +26,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 class Hall(Protocol):
     """What the link needs of live.Hall."""
 
-    async def worker_connected(self, link: WorkerConnection, last_seq: int) -> None:
+    async def worker_connected(self, link: WorkerConnection, hello: wire.WorkerHello) -> None:
         """Send everything over this link, and push changes to it from now on."""
 
     def worker_gone(self, link: WorkerConnection) -> None:
@@ -34,6 +34,9 @@ class Hall(Protocol):
 
     def ingest_entry(self, seq: int, promise: Promise) -> None:
         """Take one journal entry."""
+
+    def ingest_tables(self, tables: wire.Tables) -> None:
+        """Take a part of all states and leases."""
 
     def ingest_event(self, event: Event) -> None:
         """Take one event."""
@@ -84,6 +87,10 @@ class WorkerConnection:
     def ack(self, seq: int) -> None:
         """Say that the journal up to `seq` is in the database."""
         self._channel.send("acked", wire.Acked(seq))
+
+    def want_tables(self) -> None:
+        """Ask for all states and leases."""
+        self._channel.send("want-tables", wire.WantTables())
 
     def release_lease(self, address: str, by: str) -> None:
         """Ask the worker to free an address."""
@@ -138,7 +145,7 @@ class WorkerDialer:
             greeted = True
             log.info("worker connected", extra={"pid": hello.pid, "last_seq": hello.last_seq})
             self._connected(True)
-            sending = asyncio.ensure_future(self._hall.worker_connected(link, hello.last_seq))
+            sending = asyncio.ensure_future(self._hall.worker_connected(link, hello))
             try:
                 await self._listen(channel, link, sending)
             finally:
@@ -165,6 +172,8 @@ class WorkerDialer:
             case "entry":
                 entry = decode(frame, wire.Entry)
                 self._hall.ingest_entry(entry.seq, entry.promise)
+            case "tables":
+                self._hall.ingest_tables(decode(frame, wire.Tables))
             case "event":
                 self._hall.ingest_event(decode(frame, wire.EventBody).event)
             case "ignored":

@@ -24,6 +24,7 @@ class Keeper:
         self._nodes: tuple[NodeTable, list[NodeState]] | None = None
         self._catalog = False
         self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
 
     def catalog(self) -> None:
         """The worker has a new snapshot; only the newest is written."""
@@ -46,18 +47,27 @@ class Keeper:
         if self._journal.checkpoint_due:
             self._wake.set()
 
+    async def settled(self) -> None:
+        """Wait until everything taken so far was written."""
+        while self._wake.is_set() or not self._idle.is_set():
+            await asyncio.sleep(0)
+            await self._idle.wait()
+
     async def run(self) -> None:
         """Write for ever; a full disk costs a warning, not the boots."""
         while True:
+            self._idle.set()
             await self._wake.wait()
             self._wake.clear()
+            self._idle.clear()
             if self._nodes is not None:
                 (table, adopted), self._nodes = self._nodes, None
                 await kept("nodes", self._journal.save_nodes(list(table), adopted))
             if self._catalog:
                 self._catalog = False
                 await kept("catalog", self._journal.save_catalog(self._worker.snapshot))
-            if self._promises:
+            # A table that came meanwhile goes first: these promises change it.
+            if self._promises and self._nodes is None:
                 promises, self._promises = self._promises, []
                 await kept("node", self._journal.append(*promises))
             if self._journal.checkpoint_due:

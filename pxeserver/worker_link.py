@@ -19,6 +19,7 @@ from pxeserver import channel as wire
 from pxeserver.boot.catalog import NodeTable
 from pxeserver.boot.model import Event, Ignore, Lease, Promise, PromiseKind
 from pxeserver.channel import Channel, ChannelError, Envelope, decode, encode
+from pxeserver.protocols.dhcp.lease import OFFERED
 from pxeserver.servers.plane import ControlAway
 from pxeserver.storage.journal import Journal
 from pxeserver.worker import BootWorker
@@ -160,9 +161,7 @@ class ControlLink:
         self._channel = channel
         self._table = None
         self._sent_seq, self._behind = 0, True
-        channel.send(
-            "hello", wire.WorkerHello(os.getpid(), self._journal.last_seq, self._worker.snapshot.version)
-        )
+        channel.send("hello", self._hello())
         channel.send("site", self._site_body())
         log.info("control process connected")
         sender = asyncio.ensure_future(self._send_all(channel))
@@ -171,6 +170,18 @@ class ControlLink:
                 self._take(frame)
         finally:
             sender.cancel()
+
+    def _hello(self) -> wire.WorkerHello:
+        snapshot, nodes = self._worker.snapshot, self._worker.nodes()
+        return wire.WorkerHello(
+            os.getpid(),
+            self._journal.last_seq,
+            snapshot.version,
+            acked=self._journal.acked_seq,
+            nodes=len(nodes),
+            highest_node=max((node.id for node in nodes), default=0),
+            profiles=tuple(snapshot.profiles),
+        )
 
     def _lose(self) -> None:
         log.warning(
@@ -235,12 +246,37 @@ class ControlLink:
                 self._keeper.promise(Promise(PromiseKind.NODE_REMOVED, node_id=number))
             case "acked":
                 self._journal.acked(decode(frame, wire.Acked).seq)
+            case "want-tables":
+                self._send_tables()
             case "release-lease":
                 self._release(decode(frame, wire.ReleaseLease))
             case "answer":
                 self._take_answer(decode(frame, wire.Answer))
             case _:
                 log.warning("unknown frame", extra={"kind": frame.k})
+
+    def _send_tables(self) -> None:
+        """Everything that was promised, as it is now; then the journal's entries from the last one that was
+        taken over, so that nothing which happens meanwhile is overwritten by the table.
+        """
+        states = iter(tuple(self._worker.nodes().states()))
+        leases = iter(
+            [
+                Lease(e.address, e.mac, e.client_id, e.expires, e.hostname, e.state)
+                for e in self._worker.leases
+                if e.state != OFFERED
+            ]
+        )
+        last = False
+        while not last:
+            part = wire.Tables(
+                tuple(itertools.islice(states, wire.CHUNK)), tuple(itertools.islice(leases, wire.CHUNK))
+            )
+            last = part.last = len(part.states) < wire.CHUNK and len(part.leases) < wire.CHUNK
+            self.put("tables", part)
+        self._entries.clear()
+        self._sent_seq, self._behind = 0, True
+        self._wake.set()
 
     def _release(self, asked: wire.ReleaseLease) -> None:
         entry = self._worker.leases.get(asked.address)
@@ -274,6 +310,10 @@ class ControlLink:
             future.set_exception(ControlAway(answer.error))
         else:
             future.set_result(answer.body)
+
+    async def kept(self) -> None:
+        """Wait until what came from the control process is on disk."""
+        await self._keeper.settled()
 
     async def keep(self) -> None:
         """Write what came from the control process to disk, for ever."""

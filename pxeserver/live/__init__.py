@@ -8,5 +8,6 @@ from pxeserver.live.errors import Conflict, Missing, Refused, Unavailable
 from pxeserver.live.hall import Hall
 from pxeserver.live.health import Trouble
 from pxeserver.live.link import WorkerLink
+from pxeserver.live.loss import WorkerKnows
 
-__all__ = ["Conflict", "Hall", "Missing", "Refused", "Trouble", "Unavailable", "WorkerLink"]
+__all__ = ["Conflict", "Hall", "Missing", "Refused", "Trouble", "Unavailable", "WorkerKnows", "WorkerLink"]

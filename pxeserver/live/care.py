@@ -48,6 +48,9 @@ class DatabaseCare:
         self._loaded = loaded
         self._database: Database | None = None
         self._changing = asyncio.Lock()
+        self._held = False
+        self.opened = 0
+        """How often a file was opened: after a restore it is another one."""
 
     async def begin(self) -> bool:
         """Remove what an interrupted backup or restore left, then open."""
@@ -73,6 +76,7 @@ class DatabaseCare:
             await self._let_go()
             self.note(error if isinstance(error, DatabaseUnavailable) else _unreadable(self.path, error))
             return False
+        self.opened += 1
         self._clear()
         return True
 
@@ -114,6 +118,8 @@ class DatabaseCare:
         Whether a file was opened anew.
         """
         async with self._changing:
+            if self._held:
+                return await self._look_for_another()
             if self._database is None:
                 return await self.open()
             try:
@@ -160,13 +166,22 @@ class DatabaseCare:
                     await self.open()
                 step = "name a file that `pxeserver backup FILE` wrote"
                 raise Refused("the backup was not restored", error.text, step) from error
+            self._held = False
             log.warning("database restored", extra={"from": source, "old_file": aside or "none"})
             await self.open()
             self._check_opened()
 
     async def start_empty(self) -> None:
-        """Begin with an empty database where the old one was damaged; Refused where there is one."""
+        """Begin with an empty database where the old one was damaged; Refused where there is one.
+
+        One that is held is let go as it is.
+        """
         async with self._changing:
+            if self._held:
+                self._held = False
+                await self._open_anew()
+                self._check_opened()
+                return
             if self._database is not None or self.path.exists():
                 why = "there is a database"
                 raise Refused("no empty database was made", why, "move it away first")
@@ -174,6 +189,11 @@ class DatabaseCare:
                 create(self.path)
             await self.open()
             self._check_opened()
+
+    def hold(self, text: str) -> None:
+        """Neither read nor write until a person has decided, or put another file there."""
+        self._held = True
+        self.note(DatabaseUnavailable("lost", f"{self.path}: {text}"))
 
     async def integrity(self) -> list[str]:
         """What SQLite finds wrong with the file."""
@@ -185,7 +205,7 @@ class DatabaseCare:
             await self._let_go()
 
     def _use(self) -> Database:
-        if self._database is None:
+        if self._database is None or self._held:
             trouble = self.trouble
             raise Unavailable(
                 trouble.text if trouble else "it is not open yet",
@@ -209,6 +229,17 @@ class DatabaseCare:
                 return False
             log.warning("database was deleted while in use; written anew", extra={"path": self.path})
         return await self._open_anew()
+
+    async def _look_for_another(self) -> bool:
+        """While the database is held: open the file that a person has put in its place."""
+        try:
+            if self._database is not None:
+                self._database.check_file()
+        except DatabaseUnavailable:
+            if self.path.exists():
+                self._held = False
+                return await self._open_anew()
+        return False
 
     async def _open_anew(self) -> bool:
         await self._let_go()

@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pxeserver.boot.catalog import Catalog, NodeTable
-from pxeserver.boot.model import Event, Lease, Machine, Node, Policy, Promise
+from pxeserver.boot.model import Event, Lease, Machine, Node, NodeState, Policy, Promise
 from pxeserver.live.care import DatabaseCare
 from pxeserver.live.edit import Edit
 from pxeserver.live.errors import Missing, Refused, Unavailable
@@ -26,6 +26,7 @@ from pxeserver.live.health import Trouble
 from pxeserver.live.intake import Intake
 from pxeserver.live.keeping import Keeping, Windows
 from pxeserver.live.link import WHOLE_TABLE_ABOVE, Pusher, WorkerLink
+from pxeserver.live.loss import NOTHING, Guard, WorkerKnows
 from pxeserver.live.memory import Memory, build_catalog, machine_of
 from pxeserver.live.questions import Check, Questions
 from pxeserver.storage.attempts import AttemptLog
@@ -63,6 +64,7 @@ class Hall:
         self._pusher = Pusher()
         self._feed = Feed(clock)
         self._care = DatabaseCare(path, backups or path.parent / "backups", clock, self._memory.load)
+        self._guard = Guard(self._memory, self._care)
         self._intake = Intake(self._memory, self._care, self._pusher, self._feed, clock)
         self._keeping = Keeping(self._care, self._feed, clock, windows or Windows())
         self._questions = Questions(self._memory, self._care, self._pusher, clock, check_inventory)
@@ -95,6 +97,11 @@ class Hall:
         return self._care.trouble
 
     @property
+    def opened(self) -> int:
+        """How often a database was opened: another number means that everything may be another."""
+        return self._care.opened
+
+    @property
     def counters(self) -> dict[str, int]:
         """Numbers for the status page."""
         return {
@@ -110,19 +117,23 @@ class Hall:
     async def _recover(self) -> None:
         while True:
             await asyncio.sleep(RECOVER_SECONDS)
-            if await self._care.recover():
+            if await self._guard.recover():
                 await self._send_everything()
 
     # ------------------------------------------------------------------------------------------ the worker
 
-    async def connected(self, link: WorkerLink, last_seq: int) -> None:
-        """A worker is there, whose journal ends at `last_seq`: send it everything, and listen to it."""
+    async def connected(self, link: WorkerLink, last_seq: int, knows: WorkerKnows = NOTHING) -> None:
+        """A worker is there, whose journal ends at `last_seq`: send it everything, and listen to it.
+
+        Nothing is sent where the database has lost what the worker knows: see `trouble`.
+        """
         self._pusher.use(link)
+        self._guard.compare(knows)
         if not self._memory.loaded:
             # Nothing is known yet: an empty table would take the worker's nodes away. Once the database is
             # read, the worker is made to connect again.
             return
-        self._intake.begin(last_seq)
+        self._intake.begin(last_seq, knows.acked)
         self._pusher.catalog(self._memory.catalog)
         await self._pusher.send_all(*self._tables())
 
@@ -136,6 +147,10 @@ class Hall:
         Returns at once.
         """
         self._intake.entry(seq, promise)
+
+    def ingest_tables(self, states: Sequence[NodeState], leases: Sequence[Lease], *, last: bool) -> None:
+        """Take a part of all the states and leases of the worker, which were asked for. Returns at once."""
+        self._intake.tables(states, leases, last=last)
 
     def ingest_event(self, event: Event) -> None:
         """Take one event. Returns at once."""
@@ -278,24 +293,14 @@ class Hall:
 
         What the worker has told (states, the journal's position) is newer than any backup and stays.
         """
-        memory = self._memory
-        states, position, highest = tuple(memory.nodes.states()), memory.position, memory.highest_id()
-        await self._care.restore(path)
-        async with self._care.write() as connection:
-            promises = Promises(connection)
-            await promises.put_states(states)
-            await promises.move_to(max(position, memory.position))
-            await Nodes(connection).never_give_out(highest)
-        async with self._care.read() as connection:
-            await memory.load(connection)
+        await self._guard.restore(path)
         await self._send_everything()
 
     async def start_empty(self) -> None:
-        """Begin with an empty database after the old one was found damaged.
-
-        A person's decision, never ours.
+        """Begin with an empty database after the old one was found damaged, or with the one that is there
+        although the worker knows more. A person's decision, never ours: the worker forgets the rest.
         """
-        await self._care.start_empty()
+        await self._guard.start_empty()
         await self._send_everything()
 
     async def integrity(self) -> list[str]:

@@ -15,7 +15,10 @@ _NEXT = {
     "missing": "the file is written anew from what is open, or put it back; it is tried again",
     "too-new": "install the newer release again, or restore a backup that this one wrote",
     "error": "look at the server's log and its disk; it is tried again",
-    "corrupt": "restore a backup, or start with an empty database",
+    "lost": "machines boot from what the worker has, and nothing changes until you decide: `pxeserver"
+    " restore FILE` with a backup, or `pxeserver restore --empty` to go on with this database as it is",
+    "corrupt": "restore a backup with `pxeserver restore FILE`, or start with an empty database:"
+    " `pxeserver restore --empty`",
 }
 
 
@@ -24,7 +27,7 @@ class Trouble:
     """Why the database cannot be used. Machines boot on; only edits and the timeline wait."""
 
     reason: str
-    """locked, read-only, full, missing, corrupt, too-new or error."""
+    """locked, read-only, full, missing, corrupt, lost, too-new or error."""
     text: str
     next_step: str
     since: float

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from pxeserver.boot.model import Event, Node, Promise
+from pxeserver.boot.model import Event, Lease, Node, NodeState, Promise
 from pxeserver.live import sightings
 from pxeserver.live.care import DatabaseCare
 from pxeserver.live.edit import Edit
@@ -41,6 +42,15 @@ GATHER_SECONDS = 0.05
 RETRY_SECONDS = 2.0
 
 
+@dataclass(slots=True)
+class Tables:
+    """All states and leases of a worker, with everything in them that its journal had up to `seq`."""
+
+    seq: int
+    states: list[NodeState] = field(default_factory=list)
+    leases: list[Lease] = field(default_factory=list)
+
+
 class Intake:
     """Takes entries and events without waiting; `run` writes them."""
 
@@ -62,16 +72,19 @@ class Intake:
         self._taken = 0
         self._gap = False
         self._anew = False
+        self._awaited: Tables | None = None
+        self._tables: Tables | None = None
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self.lost = 0
         """Events lost because the database was away for too long."""
 
-    def begin(self, last_seq: int) -> None:
-        """A worker connected whose journal ends at `last_seq`.
+    def begin(self, last_seq: int, acked: int = 0) -> None:
+        """A worker connected whose journal ends at `last_seq`, and was taken over up to `acked`.
 
-        It sends what was not acknowledged once more.
+        It sends what was not acknowledged once more. Where the database knows less than was taken over, all
+        states and leases are asked for, and entries count from then on.
         """
         if last_seq < self._memory.position:
             # Its journal is another, younger one: what it has is not what we have read.
@@ -80,12 +93,32 @@ class Intake:
             self._anew = True
         self._taken = self._entries[-1][0] if self._entries else self._memory.position
         self._gap = False
+        self._awaited = None
+        if self._memory.position < acked:
+            log.warning("states are read anew", extra={"position": self._memory.position, "acked": acked})
+            self._awaited = Tables(acked)
+            self._pusher.want_tables()
+            return
         self._pusher.ack(self._memory.position)
+
+    def tables(self, states: Iterable[NodeState], leases: Iterable[Lease], *, last: bool) -> None:
+        """Take a part of all the states and leases that the worker has."""
+        if self._awaited is None:
+            return
+        self._awaited.states.extend(states)
+        self._awaited.leases.extend(leases)
+        if last:
+            self._tables, self._awaited = self._awaited, None
+            for state in self._tables.states:
+                self._memory.put_state(state)
+            self._awake()
 
     def entry(self, seq: int, promise: Promise) -> None:
         """Take one journal entry; one that was taken before changes nothing."""
         if seq <= self._taken or seq <= self._memory.position or not self._memory.loaded:
             return
+        if self._awaited is not None:
+            return  # older than the tables that are on their way, and sent again after them
         if self._gap or len(self._entries) >= ENTRIES_WAITING:
             self._gap = True
             return
@@ -116,7 +149,7 @@ class Intake:
             await self._wake.wait()
             await asyncio.sleep(GATHER_SECONDS)
             self._wake.clear()
-            while self._entries or self._events:
+            while self._entries or self._events or self._tables is not None:
                 if not await self._write_some():
                     await asyncio.sleep(RETRY_SECONDS)
             if self._gap:
@@ -148,12 +181,14 @@ class Intake:
 
     async def _write(self, entries: list[tuple[int, Promise]], events: list[Event]) -> None:
         """One transaction; then memory, worker and acknowledgement."""
+        tables = self._tables
         seen = sightings.Seen(self._memory)
         seen.take(events)
         changed: list[Node] = sightings.learnt(events, self._memory)
         async with self._care.write() as connection:
             edit = Edit(connection, self._memory, sightings.BY, self._clock())
-            position = await self._store_entries(connection, entries)
+            position = await self._store_tables(connection, tables) if tables else 0
+            position = max(position, await self._store_entries(connection, entries))
             told = [promise.event for _, promise in entries if promise.event is not None]
             # Before machines become nodes: these boots become the nodes' boots then.
             await AttemptLog(connection).add_events([*told, *events])
@@ -167,9 +202,18 @@ class Intake:
             if node.id not in edit.changed:
                 self._memory.put_node(node)
                 self._pusher.node(node.id, node)
-        if entries:
+        if entries or tables:
             self._memory.position, self._anew = position, False
+            if self._tables is tables:
+                self._tables = None
             self._pusher.ack(position)
+
+    async def _store_tables(self, connection: AsyncConnection, tables: Tables) -> int:
+        promises = Promises(connection)
+        await promises.put_states(tables.states)
+        await promises.put_leases(tables.leases)
+        await promises.move_to(tables.seq)
+        return tables.seq
 
     async def _store_entries(self, connection: AsyncConnection, entries: list[tuple[int, Promise]]) -> int:
         if not entries:

@@ -37,6 +37,9 @@ class WorkerLink(Protocol):
     def ack(self, seq: int) -> None:
         """Say that the journal up to `seq` is in the database."""
 
+    def want_tables(self) -> None:
+        """Have the worker send all its states and leases, and then what was not acknowledged."""
+
     def resend(self) -> None:
         """Have the worker send again what was not acknowledged (close the connection; it comes back)."""
 
@@ -89,6 +92,11 @@ class Pusher:
         """Acknowledge the journal up to `seq`."""
         if self._link is not None:
             self._link.ack(seq)
+
+    def want_tables(self) -> None:
+        """Ask for all states and leases."""
+        if self._link is not None:
+            self._link.want_tables()
 
     def resend(self) -> None:
         """Have the worker send again what was not acknowledged."""

@@ -33,6 +33,8 @@ class Memory:
         self._code_by_mac: dict[str, str] = {}
         self.awaiting = 0
         self.position = 0
+        self.given_out = 0
+        """The highest number that any node of the database has had."""
         self.loaded = False
 
     async def load(self, connection: AsyncConnection) -> None:
@@ -42,7 +44,7 @@ class Memory:
         table = NodeTable(await nodes.all(), await promises.states())
         machines = await Machines(connection).all(limit=10_000)
         self.awaiting = await nodes.count_awaiting()
-        self.position = await promises.position()
+        self.position, self.given_out = await promises.position(), await nodes.given_out()
         self.catalog, self.nodes = catalog, table
         self.by_name = {node.name: node.id for node in table}
         self.machines = {machine.code: machine for machine in machines}
@@ -56,6 +58,7 @@ class Memory:
             self.by_name.pop(old.name, None)
         self.nodes.put(node)
         self.by_name[node.name] = node.id
+        self.given_out = max(self.given_out, node.id)
 
     def drop_node(self, node_id: int) -> None:
         """A node was removed."""

@@ -99,6 +99,11 @@ class Journal:
         return self._seq
 
     @property
+    def acked_seq(self) -> int:
+        """The newest sequence number that the control process has taken over."""
+        return self._acked
+
+    @property
     def checkpoint_due(self) -> bool:
         """Whether enough was appended since the last checkpoint that a new one is worth its price."""
         return self._since_checkpoint >= CHECKPOINT_AFTER

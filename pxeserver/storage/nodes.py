@@ -178,6 +178,11 @@ class Nodes:
             text("UPDATE sqlite_sequence SET seq = max(seq, :n) WHERE name = 'nodes'"), values
         )
 
+    async def given_out(self) -> int:
+        """The highest number that any node of this database has had."""
+        found = await self._connection.scalar(text("SELECT seq FROM sqlite_sequence WHERE name = 'nodes'"))
+        return int(found or 0)
+
     async def add_order(self, node_id: int, kind: str, profile: str | None, by: str, at: float) -> None:
         """Store what an operator told a node to do; an order that was not handed out yet is replaced."""
         waiting = (OperatorOrderRow.node_id == node_id, OperatorOrderRow.handed_at.is_(None))

@@ -44,6 +44,9 @@ class FakeLink:
     def ack(self, seq: int) -> None:
         self.acked = seq
 
+    def want_tables(self) -> None:
+        self.sent.append("want-tables")
+
     def resend(self) -> None:
         self.resends += 1
 

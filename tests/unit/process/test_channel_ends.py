@@ -18,6 +18,7 @@ from pxeserver.boot.model import (
     Event,
     EventKind,
     Ignore,
+    Lease,
     Node,
     NodeState,
     Phase,
@@ -27,7 +28,7 @@ from pxeserver.boot.model import (
     Reason,
     Site,
 )
-from pxeserver.channel import SiteBody
+from pxeserver.channel import SiteBody, Tables, WorkerHello
 from pxeserver.control_link import WorkerConnection, WorkerDialer
 from pxeserver.servers.plane import ControlAway
 from pxeserver.sockets import Want
@@ -58,6 +59,7 @@ class FakeHall:
         self.link: WorkerConnection | None = None
         self.entries: list[int] = []
         self.events: list[Event] = []
+        self.tables: list[Tables] = []
         self.counts: dict[str, int] = {}
         self.sites: list[SiteBody] = []
         self.nodes: list[Node] = []
@@ -67,8 +69,8 @@ class FakeHall:
         self.answer_with: dict[str, Any] | None = {"order": "wait"}
         self.news = asyncio.Event()
 
-    async def worker_connected(self, link: WorkerConnection, last_seq: int) -> None:
-        self.link = link
+    async def worker_connected(self, link: WorkerConnection, hello: WorkerHello) -> None:
+        self.link, self.hello = link, hello
         link.send_catalog(CATALOG)
         await link.send_nodes(self.nodes, self.states)
         self.news.set()
@@ -81,6 +83,10 @@ class FakeHall:
         self.entries.append(seq)
         if self.ack and self.link:
             self.link.ack(seq)
+        self.news.set()
+
+    def ingest_tables(self, tables: Tables) -> None:
+        self.tables.append(tables)
         self.news.set()
 
     def ingest_event(self, event: Event) -> None:
@@ -177,6 +183,36 @@ async def test_what_was_not_acknowledged_comes_again(bench: Bench) -> None:
         await until(second, lambda: second.entries == first.entries)
 
 
+async def test_a_control_process_that_lost_its_database_is_told_everything(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pxeserver.channel.CHUNK", 2)
+    first = FakeHall()
+    first.nodes = [Node(n, f"n{n}") for n in range(1, 6)]
+    lease = Promise(PromiseKind.LEASE, lease=Lease("10.0.0.7", "m", "c", 5.0))
+    async with bench.control(first):
+        await until(first, lambda: len(bench.worker.nodes()) == 5)
+        await bench.worker.record(lease, *(state(n) for n in range(1, 6)))
+        bench.worker.leases.hold("10.0.0.8", "d", "m2", 1.0)
+        await until(first, lambda: not bench.journal.pending())
+    second = FakeHall()
+    second.nodes, second.ack = first.nodes, False
+    async with bench.control(second):
+        await until(second, lambda: second.link is not None)
+        assert second.hello.acked == bench.journal.last_seq
+        assert (second.hello.nodes, second.hello.highest_node) == (5, 5)
+        await bench.worker.record(state(1, order=2))
+        await until(second, lambda: second.entries)
+        second.link.want_tables()
+        await until(second, lambda: len(second.entries) == 2)
+        assert [len(part.states) for part in second.tables] == [2, 2, 1]
+        assert [part.last for part in second.tables] == [False, False, True]
+        states = {s.node_id: s for part in second.tables for s in part.states}
+        assert states[1].order == 2
+        assert [one.address for part in second.tables for one in part.leases] == ["10.0.0.7"]
+        assert second.entries[0] == second.entries[1], "what came before the tables comes again after them"
+
+
 async def test_a_flood_of_entries_loses_none(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_link, "_ENTRIES_QUEUED", 10)
     async with bench.control(FakeHall()) as hall:
@@ -254,6 +290,7 @@ async def test_a_new_worker_starts_with_what_the_old_one_had(tmp_path: Path) -> 
             hall.link.remove_node(8)
             await until(hall, lambda: bench.worker.nodes().get(8) is None)
             await bench.worker.record(state(7))
+            await bench.link.kept()
     async with bench_in(tmp_path) as again:
         nodes = again.worker.nodes()
         seven = nodes.get(7)
