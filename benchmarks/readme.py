@@ -30,7 +30,7 @@ def section(told: Mapping[str, Any]) -> str:
         BEGIN, "", "## How fast", "",
         f"`{told['command']}` on {told['date']}: {where['cores']} cores of {where['cpu']}, {where['system']},"
         " server and clients on a core each, in network namespaces. A ratio is ours divided by theirs, with"
-        " its spread over the pairs of runs; a rate is compared only where both servers kept their core busy.",
+        " its spread over the pairs of runs; a rate is compared only where both kept their core busy.",
         "", "| what | against | rate | CPU for the same work |", "|---|---|---|---|",
     ]  # fmt: skip
     for row in told["rows"]:

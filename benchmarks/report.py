@@ -84,7 +84,7 @@ def _storm(row: Mapping[str, Any]) -> list[str]:
             f" {_time(kernel['p99'])}, at most {_time(kernel['max'])}; {run['failures']} failed"
             f" of {run['machines']}; retries {run['retries'] or 'none'}; wire"
             f" {run['wire']['gigabit_per_second']} Gb/s, {run['wire']['useful']:.1%} of it files; server's"
-            f" core {run['server']['core_busy']:.0%}, clients' process {run['client_core_share']:.0%} of theirs"
+            f" core {run['server']['core_busy']:.0%}, clients' process {run['client_core_share']:.0%}"
         )
         waits = {stage: (w["p50"], w["p99"]) for stage, w in run["waiting"].items() if w["p50"] is not None}
         out.append(
@@ -100,7 +100,8 @@ def _memory(row: Mapping[str, Any]) -> list[str]:
     out = [head, "|---|---|---|"]
     for name, idle in row["idle"].items():
         busy = row["with_transfers"].get(name)
-        out.append(f"| {name} | {idle / 1e6:.1f} MB | {f'{busy / 1e6:.1f} MB' if busy else '-'} |")
+        text = f"{busy / 1e6:.1f} MB ({row['accepted'][name]} accepted)" if busy else "-"
+        out.append(f"| {name} | {idle / 1e6:.1f} MB | {text} |")
     return out
 
 

@@ -108,8 +108,9 @@ static int data(client *c, uint16_t number, size_t length) {
     if (ahead != 0) {
         if (ahead < 0) repeated++;
         else gaps++;
-        /* Say once where we are; the answer to it is on its way while the rest of the window still comes in. */
-        if (!c->told_gap && (ahead > 0 || c->agreed_window > 1 || number == (uint16_t)(c->next - 1))) {
+        /* In lock-step every repeated block is acknowledged again (RFC 1350). In windows we say once where we are:
+         * the answer is on its way while the rest of the window still comes in. */
+        if (c->agreed_window == 1 ? number == (uint16_t)(c->next - 1) : now() - c->last_sent > 0.02 || !c->told_gap) {
             c->told_gap = 1;
             acknowledge(c);
         }
