@@ -61,7 +61,7 @@ class Unpacked:
     @property
     def env(self) -> dict[str, str]:
         """The environment in which the programs find their libraries."""
-        return {"LD_LIBRARY_PATH": str(self.root / "usr/lib/x86_64-linux-gnu")}
+        return {"LD_LIBRARY_PATH": ":".join(str(path) for path in self.root.glob("usr/lib/*-linux-gnu"))}
 
 
 def unpack(cache: Path) -> Unpacked:
@@ -72,7 +72,10 @@ def unpack(cache: Path) -> Unpacked:
         return Unpacked(root)
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o777)  # apt downloads as a user of its own
-        subprocess.run(("apt-get", "download", "-qq", *PACKAGES), cwd=folder, check=True)
+        fetch = ("apt-get", "download", "-qq", *PACKAGES)
+        if subprocess.run(fetch, cwd=folder, check=False).returncode:
+            run("apt-get", "update", "-qq")  # the lists are older than the mirror's packages, or not there
+            subprocess.run(fetch, cwd=folder, check=True)
         for package in sorted(Path(folder).glob("*.deb")):
             run("dpkg-deb", "-x", str(package), str(root))
     done.write_text(wanted)

@@ -40,8 +40,8 @@ def rows(bench: Bench) -> None:
 
 
 def _held(bench: Bench, side: Contender) -> tuple[int, int]:
-    """Memory in the middle of 1,000 transfers whose clients do not acknowledge, and how many of them the server
-    has accepted.
+    """Memory in the middle of 1,000 transfers whose clients do not acknowledge, and how many of them were
+    accepted.
     """
     argv = words(bench, side, 1468, 1, TRANSFERS)
     command = [*argv, "-m", str(TRANSFERS), "-r", "300", "-h", str(2 * HOLD), "-w", "0", "-t", str(HOLD)]
