@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -47,6 +48,7 @@ def main() -> int:
     tools, unpacked = load.build(CACHE / "load"), peers.unpack(CACHE)
     is_quiet, busy = meter.quiet()
     pin_harness()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through the finally clauses
     work = Path(tempfile.mkdtemp(prefix="pxebench"))
     work.chmod(0o755)
     begun = time.monotonic()

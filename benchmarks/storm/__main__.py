@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -87,6 +88,7 @@ def main() -> int:
     options = parser.parse_args()
     need_root()
     pin_harness()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through the finally clauses
     folder = Path(tempfile.mkdtemp(prefix="pxebench"))
     try:
         appliance = prepare(folder, options.machines, event_loop=options.event_loop, wire=options.loss > 0)
