@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,7 +115,8 @@ async def test_a_server_that_took_names_for_paths_would_be_found_out(
 ) -> None:
     def joined(name: str, client: object, interface: Interface) -> Served | Ignore:
         path = tmp_path / "srv" / name
-        return Served(path.read_bytes()) if path.is_file() else Ignore(Reason.NOT_FOUND)
+        there = os.path.isfile(path)  # noqa: PTH113 - false, too, for names that are too long
+        return Served(path.read_bytes()) if there else Ignore(Reason.NOT_FOUND)
 
     server = TftpServer(worker, joined)
     sock = tftp_socket.bind("127.0.0.1", 0)
