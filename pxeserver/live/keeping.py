@@ -110,11 +110,12 @@ class Keeping:
 
     async def _judge(self, attempts: AttemptLog, attempt: AttemptRecord, now: float) -> Event | None:
         """The event that closes this attempt, or None where it may still go on."""
-        earlier = await attempts.newest(_RECENT, mac=attempt.mac)
-        events = [e for a in earlier if a.started <= attempt.started for e in await attempts.timeline(a.id)]
+        earlier = await attempts.newest(_RECENT, mac=attempt.mac, before=attempt.started)
+        events = [e for a in (*reversed(earlier), attempt) for e in await attempts.timeline(a.id)]
         found = diagnose(events, now, self._windows.silences)
         limit = self._windows.settled if attempt.stage in _ENDS else self._windows.forget
-        replaced = any(a.started > attempt.started for a in earlier)
+        newest = await attempts.newest(1, mac=attempt.mac)
+        replaced = any(a.started > attempt.started for a in newest)
         if found is None and now - attempt.last < limit and not replaced:
             return None
         detail = {

@@ -63,6 +63,20 @@ async def test_a_boot_that_went_well_is_closed_without_one(hall: Hall, event, cl
     assert closed.detail["diagnosis"] == ""
 
 
+async def test_a_machine_that_restarts_every_few_seconds_is_in_a_loop(hall: Hall, event, clock) -> None:
+    """Each boot is judged by itself and those before it, however many came after."""
+    for number in range(8):
+        for kind in (EventKind.OFFERED, EventKind.SCRIPT_SENT):
+            clock.now += 1.5
+            hall.ingest_event(event(kind, f"a{number}"))
+    await hall.settled()
+    clock.now += 120
+    closed = {one.attempt: one.detail["diagnosis"] for one in await keeping(hall).close_silent()}
+    assert closed == {"a0": "kernel-not-fetched", "a1": "kernel-not-fetched"} | {
+        f"a{number}": "loop" for number in range(2, 8)
+    }
+
+
 async def test_old_attempts_are_forgotten(hall: Hall, event, clock) -> None:
     for i in range(30):
         clock.now += 1
