@@ -73,6 +73,7 @@ async def throw(port: int, data: bytes) -> bytes:
     return answer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_mutated_requests(listener, caplog: pytest.LogCaptureFixture, seed: int) -> None:
     caplog.set_level(logging.INFO)
@@ -128,6 +129,7 @@ async def test_ambiguous_lengths_are_refused_and_the_connection_ends(listener, r
     assert listener.plane.events == []
 
 
+@pytest.mark.slow
 async def test_a_flood_of_pipelined_requests_is_bounded_and_answered(listener) -> None:
     raw = await listener.connect()
     count = 20_000

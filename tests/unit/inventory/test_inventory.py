@@ -38,6 +38,7 @@ def test_what_the_agent_sends_is_taken_as_it_is() -> None:
     assert taken == told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
 def test_mutants_are_taken_harmless_or_refused_by_name(seed: int) -> None:
     rng = random.Random(seed)

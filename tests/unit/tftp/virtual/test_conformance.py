@@ -189,6 +189,7 @@ WRAPS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("blocks", "wrap", "window"), WRAPS)
 def test_block_numbers_wrap(make_world, blocks, wrap, window):
     world = make_world(options=TftpOptions(rollover=wrap))
