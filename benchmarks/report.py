@@ -100,7 +100,13 @@ def _memory(row: Mapping[str, Any]) -> list[str]:
     out = [head, "|---|---|---|"]
     for name, idle in row["idle"].items():
         busy = row["with_transfers"].get(name)
-        text = f"{busy / 1e6:.1f} MB ({row['accepted'][name]} accepted)" if busy else "-"
+        text = (
+            f"{busy / 1e6:.1f} MB ({row['accepted'][name]} accepted)"
+            if busy
+            else "-"
+            if busy is None
+            else "it ended"
+        )
         out.append(f"| {name} | {idle / 1e6:.1f} MB | {text} |")
     return out
 

@@ -6,6 +6,7 @@ import argparse
 import shlex
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -68,9 +69,13 @@ def main() -> int:
                 continue
             try:
                 group(bench)
-            except (LabError, OSError) as error:
+            except (LabError, OSError, ValueError, subprocess.SubprocessError) as error:
                 failed.append(name)
                 bench.say(f"FAILED {name}: {error}")
+            except KeyboardInterrupt:
+                failed.append(f"{name} and what comes after it")
+                bench.say("interrupted: the rows so far are written")
+                break
         told = report.document(
             bench.done, command=shlex.join(["python", "-m", "benchmarks.run", *sys.argv[1:]]), quiet=is_quiet,
             busy_before=busy, seconds=round(time.monotonic() - begun), checks=checks, verified=bench.verified,
