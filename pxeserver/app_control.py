@@ -105,7 +105,12 @@ class ControlParts:
     async def _have_discovery(self) -> None:
         """Build the discovery system where it is not there, and publish it with the profile that boots it."""
         loaders = self.settings.loaders
-        shelf = DiscoveryShelf(self.store, self.settings.loaders_dir / NAME, build=loaders.fetch)
+        shelf = DiscoveryShelf(
+            self.store,
+            self.settings.loaders_dir / NAME,
+            build=loaders.fetch,
+            builder=self.settings.server.run_dir / "builder.sock",
+        )
         while True:
             opened = self.hall.opened
             try:

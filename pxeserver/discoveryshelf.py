@@ -4,11 +4,14 @@ profile.
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 from typing import Protocol
 
 from pxeserver.boot.model import FileRef, Image, Profile, ProfileKind
-from pxeserver.discovery import BuildFailed, Progress, build_discovery
+from pxeserver.buildrequest import NoBuilder, Request, ask
+from pxeserver.discovery import INITRD, KERNEL, NOTE, BuildFailed, Progress, build_discovery
 
 NAME = "discovery"
 
@@ -16,8 +19,8 @@ NAME = "discovery"
 class ImageStore(Protocol):
     """The part of the image store that is needed here."""
 
-    def add_path(self, path: Path | str, name: str, role: str) -> FileRef:
-        """Copy a local file into the store."""
+    def add_fd(self, fd: int, name: str, role: str) -> FileRef:
+        """Copy an opened file into the store."""
 
 
 PROFILE = Profile(
@@ -29,20 +32,42 @@ PROFILE = Profile(
 
 
 class DiscoveryShelf:
-    """Where the discovery system is kept; `build` false takes only what was built before."""
+    """Where the discovery system is kept; `build` false takes only what was built before.
 
-    def __init__(self, store: ImageStore, folder: Path, *, build: bool = True) -> None:
-        self._store, self._folder, self._build = store, folder, build
+    Where there is a builder (a socket at this path), it is asked; else it is built here.
+    """
+
+    def __init__(
+        self, store: ImageStore, folder: Path, *, build: bool = True, builder: Path | None = None
+    ) -> None:
+        self._store, self._folder, self._build, self._builder = store, folder, build, builder
 
     def ensure(self, progress: Progress = print) -> Image:
         """Build the image unless it is there, and publish its files. It blocks; BuildFailed says why not."""
-        work, out = self._folder / "work", self._folder
-        if not self._build and not (out / "build.json").exists():
+        if not self._build and not (self._folder / NOTE).exists():
             raise BuildFailed("the discovery system was never built here, and loaders.fetch is false")
-        work.mkdir(parents=True, exist_ok=True)
-        kernel, initrd = build_discovery(work, out, progress)
-        files = (
-            self._store.add_path(kernel, kernel.name, "kernel"),
-            self._store.add_path(initrd, initrd.name, "initrd"),
-        )
+        if self._builder is not None and self._builder.is_socket():
+            try:
+                ask(self._builder, Request(NAME), progress)
+            except NoBuilder as why:
+                raise BuildFailed(f"discovery image: {why}") from why
+        else:
+            work = self._folder / "work"
+            work.mkdir(parents=True, exist_ok=True)
+            build_discovery(work, self._folder, progress)
+        files = (self._publish(KERNEL, "kernel"), self._publish(INITRD, "initrd"))
         return Image(NAME, files, "hardware inventory, disk writing, orders; built here from Debian packages")
+
+    def _publish(self, name: str, role: str) -> FileRef:
+        """Put a built file into the store. Never through a link: the builder may name its own files only."""
+        path = self._folder / name
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            raise BuildFailed(f"discovery image: {path}: {error.strerror}") from error
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise BuildFailed(f"discovery image: {path} is no file")
+            return self._store.add_fd(fd, name, role)
+        finally:
+            os.close(fd)

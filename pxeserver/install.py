@@ -34,9 +34,11 @@ COMMAND = Path("usr/local/bin/pxeserver")
 STATE = Path("var/lib/pxeserver")
 RELEASES_KEPT = 2
 SOCKETS = tuple(
-    f"pxeserver-{name}.socket" for name in ("dhcp", "proxydhcp", "tftp", "http", "channel", "api")
+    f"pxeserver-{name}.socket" for name in ("dhcp", "proxydhcp", "tftp", "http", "channel", "api", "builder")
 )
 SERVICES = ("pxeserver-worker.service", "pxeserver-control.service")
+BUILDER = "pxeserver-builder.service"
+"""Started by its socket alone, and ends by itself."""
 
 _DEFAULT_CONFIG = """\
 # pxeserver: every setting has a default, and `pxeserver config schema` lists them all.
@@ -159,6 +161,7 @@ def _switch_on() -> list[str]:
         ("systemctl", "enable", "--now", *SOCKETS),
         ("systemctl", "enable", "pxeserver.target", *SERVICES),
         ("systemctl", "start", "pxeserver.target"),
+        ("systemctl", "stop", BUILDER),
         ("systemctl", "restart", *SERVICES),
     ):
         _run(*words)
@@ -176,6 +179,7 @@ def uninstall(root: Path | str = "/", *, purge: bool = False) -> list[str]:
         raise InstallFailed("removing needs root: run it with sudo")
     if live and (top / UNITS / "pxeserver.target").exists():
         _run("systemctl", "disable", "--now", "pxeserver.target", *SERVICES, *SOCKETS)
+        _run("systemctl", "stop", BUILDER)
     gone = [path for path in (top / UNITS).glob("pxeserver*") if path.is_file()]
     gone += [
         path for path in (top / SYSUSERS, top / TMPFILES, top / COMMAND) if path.exists() or path.is_symlink()

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-NAMES = ("dhcp", "proxydhcp", "tftp", "http", "worker", "api")
+NAMES = ("dhcp", "proxydhcp", "tftp", "http", "worker", "api", "builder")
 ENVIRONMENT = "PXESERVER__FDS"
 _FIRST_FD = 3
 _BACKLOG = 1024

@@ -102,6 +102,43 @@ def test_sockets_outlive_their_service(machine: Machine, host: SystemdHost) -> N
     assert machine.offered(10.0).endswith("snponly.efi")
 
 
+ASK = """
+import sys
+from pathlib import Path
+from pxeserver.buildrequest import NoBuilder, Request, ask
+try:
+    ask(Path("/run/pxeserver/builder.sock"), Request("discovery"), print)
+except NoBuilder as why:
+    print("failed:", why)
+"""
+
+
+def test_the_builder_is_started_by_who_asks_and_sees_nothing_of_the_server(host: SystemdHost) -> None:
+    state = host.root / install.STATE
+    eventually((state / "db.sqlite3").exists, 20, "no database")
+    words = ("runuser", "-u", "pxeserver", "--", "/opt/pxeserver/venv/bin/python", "-c", ASK)
+    told = eventually(lambda: host.run(*words), 30, "no answer")
+    # There is no mirror here, and no keyring: it gets as far as apt, or says that there is none.
+    assert "step=update" in told
+    assert "failed: discovery image:" in told
+    folder = state / "loaders/discovery"
+    assert (folder / "work").is_dir()
+    assert folder.stat().st_uid == int(host.run("id", "-u", "pxeserver-builder"))
+    pid = main_pid(host, "pxeserver-builder")
+    seen = host.run("nsenter", "-t", pid, "-m", "find", "/var/lib/pxeserver", "-maxdepth", "2")
+    assert sorted(seen.split()) == [
+        "/var/lib/pxeserver",
+        "/var/lib/pxeserver/loaders",
+        "/var/lib/pxeserver/loaders/discovery",
+    ]
+    status = host.run("cat", f"/proc/{pid}/status")
+    assert "NoNewPrivs:\t1" in status
+    assert "CapBnd:\t0000000000000000" in status
+    # Nobody else may ask.
+    nobody = ("runuser", "-u", "nobody", "--", "/opt/pxeserver/venv/bin/python", "-c", ASK)
+    assert "Permission denied" in host.run(*nobody)
+
+
 def test_removing_leaves_the_data(host: SystemdHost) -> None:
     host.run(
         "systemctl",
