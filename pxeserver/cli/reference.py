@@ -84,14 +84,14 @@ def command_line() -> str:
     text = build().generate_docs(heading_level=2)
     common = _COMMON.search(text)
     text = _COMMON.sub("", text)
-    text = text.partition("**Commands**:")[2].partition("\n## ")[2]
+    text = text.partition("**Commands**:")[2].partition("\n### ")[2]
     values = [f"| `{k.name}` | `{k.default}` | {k.help} |" for k in KEYS.values()]
     parts = [
         _GENERATED + _CLI,
         "## Common options\n\nOf every command that speaks with the server:\n\n"
         + (common.group(1) if common else ""),
         "## Values\n\n| Value | Default | What it is |\n|---|---|---|\n" + "\n".join(values) + "\n",
-        "## Commands\n\n### " + text.replace("\n### ", "\n#### ").replace("\n## ", "\n### "),
+        "## Commands\n\n### " + text,
     ]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(parts)).rstrip() + "\n"
 
