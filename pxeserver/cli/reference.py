@@ -81,7 +81,7 @@ router = "10.77.0.1"
 
 def command_line() -> str:
     """docs/cli.md."""
-    text = build().generate_docs(heading_level=2)
+    text = _generated()
     common = _COMMON.search(text)
     text = _COMMON.sub("", text)
     text = text.partition("**Commands**:")[2].partition("\n### ")[2]
@@ -94,6 +94,15 @@ def command_line() -> str:
         "## Commands\n\n### " + text,
     ]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(parts)).rstrip() + "\n"
+
+
+def _generated() -> str:
+    # cyclopts writes this process's own arguments into some usage lines.
+    argv, sys.argv = sys.argv, ["pxeserver"]
+    try:
+        return str(build().generate_docs(heading_level=2))
+    finally:
+        sys.argv = argv
 
 
 def configuration() -> str:
