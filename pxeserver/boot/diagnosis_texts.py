@@ -10,7 +10,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         " carried a boot file and won, its firmware wants address and boot file in one answer, or a "
         "firewall drops UDP 4011 and 69.",
         "Look for other boot servers on this network (`pxeserver status` names those it heard); try "
-        "full DHCP for it (dhcp.subnets).",
+        'full DHCP for it (`dhcp = "full"` in its [[subnet]]).',
     ),
     "loader-stopped": (
         "The transfer of the boot loader {file} began and made no progress for {seconds} s. Likely: a "
@@ -95,6 +95,6 @@ IGNORED: Mapping[str, str] = {
         "The firmware names no architecture; update it, or boot the machine in another mode."
     ),
     "relay-not-allowed": ("The request came through a DHCP relay that is not listed; add it to dhcp.relays."),
-    "no-free-address": ("The pool is used up; enlarge it in dhcp.subnets."),
+    "no-free-address": ("The pool is used up; enlarge `pools` in its [[subnet]]."),
     "not-reserved": ("The subnet gives addresses to known nodes only; add the machine or change the mode."),
 }
