@@ -29,6 +29,18 @@ ONLINE = 150.0
 """Seconds from power-on to the inventory on a busy 2-core machine; 25 on a quiet one."""
 
 
+TIMES: list[tuple[str, str, float]] = []
+"""Machine, what was waited for on its console, and seconds from power-on; printed at the end of a run."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How long the machines took: never asserted, since it depends on what else the host does."""
+    if TIMES:
+        terminalreporter.section("seconds from power-on, machines without hardware acceleration")
+        for name, mark, seconds in TIMES:
+            terminalreporter.write_line(f"{seconds:6.1f}  {name:<24} {mark!r}")
+
+
 @pytest.fixture(scope="session")
 def loaders() -> Path:
     """A loaders folder with the discovery system, as a server has it after its first start with a network."""
@@ -72,6 +84,7 @@ class Site:
             self.server.wait(lambda: "inventory" in self.server.timeline(machine), 15, "no inventory")
         except LabError as why:
             return Boot(machine, str(why), self.server.timeline(machine), 0)
+        TIMES.append((machine.spec.name, mark, seconds))
         return Boot(machine, "", self.server.timeline(machine), seconds)
 
     def boot_all(self, machines: list[Machine], **words: object) -> dict[Firmware, Boot]:
