@@ -5,8 +5,8 @@
 
 Each release gets a virtual environment of its own under /opt/pxeserver/releases, and /opt/pxeserver/venv is
 a link to the one in use: an upgrade switches it in one step, and the release before stays for going back.
-Before an upgrade the database is copied to the state directory's backups/. With a `root` other than "/"
-files are only put in place.
+A release that cannot be made changes nothing. Before an upgrade the database is copied to the state
+directory's backups/. With a `root` other than "/" files are only put in place.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from pxeserver import __version__, resources
+from pxeserver import resources
 
 OPT = Path("opt/pxeserver")
 UNITS = Path("etc/systemd/system")
@@ -32,7 +32,9 @@ TMPFILES = Path("etc/tmpfiles.d/pxeserver.conf")
 CONFIG = Path("etc/pxeserver/config.toml")
 COMMAND = Path("usr/local/bin/pxeserver")
 STATE = Path("var/lib/pxeserver")
-RELEASES_KEPT = 2
+RUNTIME = Path("run/pxeserver")
+_BOOTED = Path("/run/systemd/system")
+"""There where systemd runs the machine, see sd_booted(3)."""
 SOCKETS = tuple(
     f"pxeserver-{name}.socket" for name in ("dhcp", "proxydhcp", "tftp", "http", "channel", "api", "builder")
 )
@@ -62,34 +64,60 @@ def install(root: Path | str = "/", *, wheel: Path | None = None, wheels: Path |
     `wheel` is the built package; without it a root other than "/" gets the files only. `wheels` is a
     folder with the wheels of everything else, for hosts without a package index.
     """
+    check_host(root)
     top = Path(root)
-    live = top == Path("/")
     done: list[str] = []
-    if live and os.geteuid() != 0:
-        raise InstallFailed("installing needs root: run it with sudo")
-    if backup := back_up_database(top / STATE):
+    release = make_release(top, wheel, wheels) if wheel is not None else None
+    try:
+        backup = back_up_database(top / STATE)
+    except InstallFailed:
+        if release is not None:
+            shutil.rmtree(release)
+        raise
+    if backup:
         done.append(f"database copied to {backup}")
-    done += [f"installed {path}" for path in put_files(top)]
-    if wheel is not None:
-        done.append(f"release at {put_release(top, wheel, wheels)}")
-    if live:
-        done += _switch_on()
+    changed = put_files(top)
+    done += [f"installed {path}" for path in changed]
+    before = switch_to(top, release) if release is not None else None
+    if release is not None:
+        done.append(f"release at {release}")
+    if top == Path("/"):
+        done += _switch_on([path.name for path in changed if path.suffix == ".socket"], before, backup)
+    if release is not None:
+        done += [f"removed {old}" for old in _remove_releases(top, {release, before})]
     return done
 
 
+def check_host(root: Path | str) -> None:
+    """InstallFailed, with what to do instead, where this is not the place to install below `root`."""
+    if Path(root) != Path("/"):
+        return
+    if os.geteuid() != 0:
+        raise InstallFailed("installing needs root: run it with sudo")
+    if not _BOOTED.is_dir():
+        raise InstallFailed(
+            "systemd does not run this machine: `make run` starts the server without installing it, and "
+            "`python3 -m pxeserver.install install --root FOLDER` only puts the files into a folder"
+        )
+
+
 def put_files(top: Path) -> list[Path]:
-    """Copy units, sysusers, tmpfiles and, where there is none, a configuration; returns the paths written."""
+    """Copy units, sysusers, tmpfiles and, where there is none, a configuration; returns the paths of those
+    that are new or different now.
+    """
     source = resources.folder("systemd")
     pairs = [(unit, top / UNITS / unit.name) for unit in sorted(source.iterdir()) if unit.suffix != ".conf"]
     pairs += [
         (source / "pxeserver.sysusers.conf", top / SYSUSERS),
         (source / "pxeserver.tmpfiles.conf", top / TMPFILES),
     ]
+    written = []
     for origin, target in pairs:
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(origin, target)
+        if not target.exists() or target.read_bytes() != origin.read_bytes():
+            shutil.copyfile(origin, target)
+            written.append(target)
         target.chmod(0o644)
-    written = [target for _, target in pairs]
     config = top / CONFIG
     if not config.exists():
         config.parent.mkdir(parents=True, exist_ok=True)
@@ -110,20 +138,40 @@ def build_wheel(folder: Path) -> Path:
     return next(folder.glob("pxeserver-*.whl"))
 
 
-def put_release(top: Path, wheel: Path, wheels: Path | None = None) -> Path:
-    """Make a virtual environment with this wheel and switch to it; returns its path."""
-    releases = top / OPT / "releases"
-    releases.mkdir(parents=True, exist_ok=True)
-    release = releases / f"{__version__}-{time.strftime('%Y%m%d-%H%M%S')}"
-    _run(sys.executable, "-m", "venv", str(release))
+def make_release(top: Path, wheel: Path, wheels: Path | None = None) -> Path:
+    """Make a virtual environment with this wheel, which nobody uses yet; returns its path.
+
+    InstallFailed where that fails; then nothing is left of it.
+    """
+    version = wheel.name.split("-")[1]
+    release = top / OPT / "releases" / f"{version}-{time.strftime('%Y%m%d-%H%M%S')}"
+    release.parent.mkdir(parents=True, exist_ok=True)
     index = ["--no-index", "--find-links", str(wheels)] if wheels else []
-    _run(str(release / "bin/python"), "-m", "pip", "install", "--quiet", *index, str(wheel))
-    _point(top / OPT / "venv", release, top)
-    (top / COMMAND).parent.mkdir(parents=True, exist_ok=True)
-    _point(top / COMMAND, top / OPT / "venv/bin/pxeserver", top)
-    for old in sorted(releases.iterdir())[:-RELEASES_KEPT]:
-        shutil.rmtree(old)
+    try:
+        _run(sys.executable, "-m", "venv", str(release))
+        _run(str(release / "bin/python"), "-m", "pip", "install", "--quiet", *index, str(wheel))
+    except BaseException:
+        shutil.rmtree(release, ignore_errors=True)
+        raise
     return release
+
+
+def switch_to(top: Path, release: Path) -> Path | None:
+    """Put this release in use; returns the one that was in use before."""
+    link = top / OPT / "venv"
+    before = release.with_name(link.readlink().name) if link.is_symlink() else None
+    _point(link, release, top)
+    (top / COMMAND).parent.mkdir(parents=True, exist_ok=True)
+    _point(top / COMMAND, link / "bin/pxeserver", top)
+    return before if before is not None and before.exists() else None
+
+
+def _remove_releases(top: Path, keep: set[Path | None]) -> list[Path]:
+    """Remove all releases but those in `keep`; returns what was removed."""
+    old = [path for path in sorted((top / OPT / "releases").iterdir()) if path not in keep]
+    for path in old:
+        shutil.rmtree(path)
+    return old
 
 
 def _point(link: Path, target: Path, top: Path) -> None:
@@ -153,18 +201,32 @@ def back_up_database(state: Path) -> Path | None:
     return target
 
 
-def _switch_on() -> list[str]:
-    for words in (
+def _switch_on(sockets: Sequence[str], before: Path | None, backup: Path | None) -> list[str]:
+    """Start or restart the services; `sockets` are new or changed units, `before` and `backup` the way back.
+
+    Sockets that did not change stay open, so that requests wait in them for the new release.
+    """
+    steps = [
         ("systemd-sysusers", SYSUSERS.name),
         ("systemd-tmpfiles", "--create", TMPFILES.name),
         ("systemctl", "daemon-reload"),
-        ("systemctl", "enable", "--now", *SOCKETS),
-        ("systemctl", "enable", "pxeserver.target", *SERVICES),
-        ("systemctl", "start", "pxeserver.target"),
+        ("systemctl", "enable", "pxeserver.target", *SERVICES, *SOCKETS),
         ("systemctl", "stop", BUILDER),
+    ]
+    if sockets:  # a socket is not opened anew, nor a new one at all, while its service runs
+        steps.append(("systemctl", "stop", *SERVICES, *sockets))
+    steps += [
+        ("systemctl", "start", *SOCKETS),
         ("systemctl", "restart", *SERVICES),
-    ):
-        _run(*words)
+        ("systemctl", "start", "pxeserver.target"),
+    ]
+    try:
+        for words in steps:
+            _run(*words)
+    except InstallFailed as error:
+        way_back = f"; the release before is at {before}" if before else ""
+        copied = f", its database at {backup}" if before and backup else ""
+        raise InstallFailed(f"{error}{way_back}{copied}") from error
     return ["services started: `systemctl status 'pxeserver*'`, `pxeserver status`"]
 
 
@@ -177,7 +239,7 @@ def uninstall(root: Path | str = "/", *, purge: bool = False) -> list[str]:
     live = top == Path("/")
     if live and os.geteuid() != 0:
         raise InstallFailed("removing needs root: run it with sudo")
-    if live and (top / UNITS / "pxeserver.target").exists():
+    if live and _BOOTED.is_dir() and (top / UNITS / "pxeserver.target").exists():
         _run("systemctl", "disable", "--now", "pxeserver.target", *SERVICES, *SOCKETS)
         _run("systemctl", "stop", BUILDER)
     gone = [path for path in (top / UNITS).glob("pxeserver*") if path.is_file()]
@@ -186,14 +248,15 @@ def uninstall(root: Path | str = "/", *, purge: bool = False) -> list[str]:
     ]
     for path in gone:
         path.unlink()
-    folders = [top / OPT, *((top / CONFIG.parent, top / STATE) if purge else ())]
+    folders = [top / OPT, top / RUNTIME, *((top / CONFIG.parent, top / STATE) if purge else ())]
     for folder in folders:
         if folder.exists():
             shutil.rmtree(folder)
             gone.append(folder)
-    if live:
+    if live and _BOOTED.is_dir():
         _run("systemctl", "daemon-reload")
-    return [f"removed {path}" for path in gone]
+    kept = [f"kept {path}" for path in (top / CONFIG.parent, top / STATE) if path.exists()]
+    return [f"removed {path}" for path in gone] + kept or ["nothing is installed"]
 
 
 def _run(*words: str) -> None:
@@ -225,8 +288,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "--root", type=Path, default=Path("/"), help="put files below this folder, start nothing"
         )
     given = parser.parse_args(arguments)
+    os.umask(0o022)  # a stricter one of root's would hide the release from the services' user
     try:
         if given.verb == "install":
+            check_host(given.root)  # before minutes of building
             with tempfile.TemporaryDirectory(prefix="pxeserver-wheel-") as scratch:
                 wheel = given.wheel or build_wheel(Path(scratch))
                 done = install(given.root, wheel=wheel, wheels=given.wheels)

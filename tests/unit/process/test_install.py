@@ -1,0 +1,125 @@
+"""What installing, upgrading and removing do to releases, whatever fails; systemd itself is in tests/net."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from pxeserver import install
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The programs that were run: none really is, and `venv` leaves a folder. Words in `ran` that are there
+    before, as "fail pip", let a program fail.
+    """
+    words: list[str] = []
+
+    def run(*command: str) -> None:
+        line = " ".join(command)
+        words.append(line)
+        if "-m venv" in line:
+            (Path(command[-1]) / "bin").mkdir(parents=True)
+        if any(word.startswith("fail ") and word[5:] in line for word in words):
+            raise install.InstallFailed(f"`{line}` failed")
+
+    monkeypatch.setattr(install, "_run", run)
+    return words
+
+
+def upgrade(root: Path, version: str, at: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.setattr(install.time, "strftime", lambda *_: at)
+    return install.install(root, wheel=Path(f"/d/pxeserver-{version}-py3-none-any.whl"))
+
+
+def releases(root: Path) -> list[str]:
+    return sorted(path.name for path in (root / install.OPT / "releases").iterdir())
+
+
+def in_use(root: Path) -> str:
+    return (root / install.OPT / "venv").readlink().name
+
+
+def test_the_release_in_use_and_the_one_before_stay(
+    tmp_path: Path, ran: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # By name 0.10.0 comes before 0.9.0.
+    for number, version in enumerate(("0.8.0", "0.9.0", "0.10.0"), 1):
+        done = upgrade(tmp_path, version, f"20260101-00000{number}", monkeypatch)
+    assert releases(tmp_path) == ["0.10.0-20260101-000003", "0.9.0-20260101-000002"]
+    assert in_use(tmp_path) == "0.10.0-20260101-000003"
+    assert any(line.startswith("removed ") and "0.8.0" in line for line in done)
+    assert (tmp_path / install.COMMAND).readlink() == Path("/opt/pxeserver/venv/bin/pxeserver")
+
+
+def test_a_release_that_cannot_be_made_changes_nothing(
+    tmp_path: Path, ran: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgrade(tmp_path, "1.0.0", "20260101-000001", monkeypatch)
+    unit = tmp_path / install.UNITS / "pxeserver-worker.service"
+    unit.write_text("the old release's\n")
+    ran.append("fail pip install")
+    with pytest.raises(install.InstallFailed, match="pip install"):
+        upgrade(tmp_path, "1.1.0", "20260101-000002", monkeypatch)
+    assert releases(tmp_path) == [in_use(tmp_path)] == ["1.0.0-20260101-000001"]
+    assert unit.read_text() == "the old release's\n"
+
+
+def test_no_upgrade_without_a_copy_of_the_database(
+    tmp_path: Path, ran: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgrade(tmp_path, "1.0.0", "20260101-000001", monkeypatch)
+    (tmp_path / install.STATE).mkdir(parents=True)
+    (tmp_path / install.STATE / "db.sqlite3").write_bytes(b"no database" * 100)
+    with pytest.raises(install.InstallFailed, match="nothing was changed"):
+        upgrade(tmp_path, "1.1.0", "20260101-000002", monkeypatch)
+    assert releases(tmp_path) == [in_use(tmp_path)] == ["1.0.0-20260101-000001"]
+
+
+def test_a_failed_start_names_the_way_back(ran: list[str]) -> None:
+    ran.append("fail restart")
+    old, copy = Path("/opt/pxeserver/releases/old"), Path("/var/lib/pxeserver/backups/b.sqlite3")
+    with pytest.raises(install.InstallFailed) as told:
+        install._switch_on([], old, copy)
+    assert str(old) in str(told.value)
+    assert str(copy) in str(told.value)
+
+
+def test_only_sockets_that_changed_are_opened_anew(ran: list[str]) -> None:
+    install._switch_on([], None, None)
+    assert not any("stop" in line and ".socket" in line for line in ran)
+    ran.clear()
+    install._switch_on(["pxeserver-http.socket"], None, None)
+    (stop,) = (line for line in ran if "stop" in line and ".socket" in line)
+    assert all(service in stop for service in install.SERVICES)
+    assert ran.index(stop) < next(n for n, line in enumerate(ran) if line.startswith("systemctl start"))
+
+
+@pytest.mark.parametrize(("user", "booted", "says"), [(1000, True, "sudo"), (0, False, "--root FOLDER")])
+def test_the_wrong_place_is_told_before_anything_is_built(
+    user: int,
+    booted: bool,
+    says: str,
+    tmp_path: Path,
+    ran: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    monkeypatch.setattr(os, "umask", lambda _: 0)
+    monkeypatch.setattr(install, "_BOOTED", tmp_path if booted else tmp_path / "none")
+    assert install.main(["install"]) == 1
+    assert says in capsys.readouterr().err
+    assert ran == []
+
+
+def test_the_copy_of_a_database_has_its_owner_and_no_reader(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "db.sqlite3")) as database:
+        database.execute("create table t (x)")
+    copy = install.back_up_database(tmp_path)
+    assert copy is not None
+    assert copy.stat().st_mode & 0o777 == 0o600
