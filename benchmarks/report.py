@@ -90,6 +90,8 @@ def _storm(row: Mapping[str, Any]) -> list[str]:
         out.append(
             "  * p50/p99 seconds in " + ", ".join(f"{s} {a:.2f}/{b:.2f}" for s, (a, b) in waits.items())
         )
+        if run["failed_why"]:
+            out.append(f"  * failed: {run['failed_why']}")
         if run["troubles"]:
             out.append(f"  * made again because of {run['troubles']}")
     return out
