@@ -75,7 +75,7 @@ format: $(VENV)/.test ## put the sources into shape
 	@$(VENV)/bin/ruff format . && $(VENV)/bin/ruff check --fix .
 
 test: check ## everything: units, network namespaces, other programs' clients, real firmware
-	@$(PY) -m pytest -m "(slow or net or interop or firmware) and not long" tests
+	@$(PY) -m pytest -n 2 --dist loadfile -m "(slow or net or interop or firmware) and not long" tests
 
 test-long: check ## the long runs: millions of packets, hundreds of kills, the slowest machines
 	@$(PY) -m pytest -m long tests

@@ -17,7 +17,7 @@ from typing import Any
 
 from pxeserver.agent import power
 from pxeserver.agent.inventory import gather
-from pxeserver.agent.nics import hear_neighbours
+from pxeserver.agent.nics import hear_neighbours, nics, wait_for_links
 from pxeserver.agent.say import Consoles
 from pxeserver.agent.server import Server, ServerAway, ServerRefused
 from pxeserver.agent.write import GIVE_UP, WriteFailed, WriteOrder, Writer
@@ -29,6 +29,8 @@ ORIGIN = "{origin}"
 """Stands in an order's kernel arguments for the server's address, http://HOST[:PORT]."""
 REFUSED_SECONDS = 60.0
 """A person has this long to read why, and a machine that is refused each time starts no faster than this."""
+LINK_SECONDS = 4.0
+"""1000BASE-T negotiates for 2 to 4 s after a card is switched on."""
 LLDP_SECONDS = 65.0
 """Switches send every 30 s (IEEE 802.1AB msgTxInterval); the inventory is not kept waiting for it but sent
 again.
@@ -59,6 +61,7 @@ class Agent:
     def discover(self) -> None:
         """Gather and send the inventory, and show what the server says to it."""
         self.say("looking at the hardware")
+        wait_for_links(LINK_SECONDS)
         inventory = gather(self.boot_mac)
         machine = inventory["machine"]
         self.say(f"{machine['vendor']} {machine['product']} serial {machine['serial'] or '-'}".strip())
@@ -77,12 +80,13 @@ class Agent:
 
     def _listen(self, inventory: dict[str, Any]) -> None:
         """Listen for switches in the background; what they say waits in the queue for the next step."""
-        names = [card["name"] for card in inventory["nics"] if card["link"]]
+        names = [card["name"] for card in inventory["nics"]]
 
         def hear() -> None:
             heard = hear_neighbours(names, LLDP_SECONDS)
             if heard:
-                cards = [{**card, "lldp": heard.get(card["name"])} for card in inventory["nics"]]
+                seen = nics(boot_mac=self.boot_mac)  # links may have come up since
+                cards = [{**card, "lldp": heard.get(card["name"])} for card in seen]
                 self._heard.put({**inventory, "nics": cards})
 
         threading.Thread(target=hear, name="lldp", daemon=True).start()

@@ -53,6 +53,13 @@ def nics(sys: Path = Path("/sys"), boot_mac: str = "") -> list[dict[str, Any]]:
     return found
 
 
+def wait_for_links(seconds: float, sys: Path = Path("/sys")) -> None:
+    """Return once every card has its link, or after `seconds`: a port without a cable never has one."""
+    end = time.monotonic() + seconds
+    while not all(card["link"] for card in nics(sys)) and time.monotonic() < end:
+        time.sleep(0.1)
+
+
 def infiniband(sys: Path = Path("/sys")) -> list[dict[str, Any]]:
     """InfiniBand and RoCE adapters, one entry a port."""
     found = []

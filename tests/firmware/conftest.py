@@ -4,17 +4,21 @@ the server.
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pxeserver.discovery import build_discovery
 from pxeserver.lab.firmware import Firmware
 from pxeserver.lab.machine import Machine
+from pxeserver.lab.netboot import debian_installer
 from pxeserver.lab.network import Lab
 from pxeserver.lab.process import LabError
 from pxeserver.lab.rawdisk import boot_disk
@@ -33,6 +37,18 @@ TIMES: list[tuple[str, str, float]] = []
 """Machine, what was waited for on its console, and seconds from power-on; printed at the end of a run."""
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process of several hands its times to the one that prints."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["times"] = TIMES
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take the times of a process that has ended."""
+    TIMES.extend(getattr(node, "workeroutput", {}).get("times", ()))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """How long the machines took: never asserted, since it depends on what else the host does."""
     if TIMES:
@@ -45,18 +61,30 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def loaders() -> Path:
     """A loaders folder with the discovery system, as a server has it after its first start with a network."""
     folder = CACHE / "loaders"
-    folder.mkdir(parents=True, exist_ok=True)
-    if not read_manifest(folder):
-        fetch_loaders(folder, print)
-    (CACHE / "work").mkdir(exist_ok=True)
-    build_discovery(CACHE / "work", folder / "discovery", print)
+    with _alone():
+        folder.mkdir(parents=True, exist_ok=True)
+        if not read_manifest(folder):
+            fetch_loaders(folder, print)
+        (CACHE / "work").mkdir(exist_ok=True)
+        build_discovery(CACHE / "work", folder / "discovery", print)
+        debian_installer(CACHE)
     return folder
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Hold the cache: the tests run in two processes, and what they share is made by one of them."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="session")
 def raw_disk(loaders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bootable disk image."""
-    return boot_disk(tmp_path_factory.mktemp("raw"), loaders / "discovery" / "vmlinuz", CACHE)
+    with _alone():
+        return boot_disk(tmp_path_factory.mktemp("raw"), loaders / "discovery" / "vmlinuz", CACHE)
 
 
 @dataclass(frozen=True)

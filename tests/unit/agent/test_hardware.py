@@ -117,3 +117,21 @@ def test_a_controller_is_announced_by_smbios(tmp_path: Path) -> None:
     for cut in range(len(system + controller)):
         hardware.smbios_types((system + controller)[:cut])  # a table that is cut off ends the look, no more
     assert hardware.smbios_types(bytes((1, 0, 0, 0)) * 100) == set()
+
+
+def test_links_are_waited_for_and_not_for_ever(tmp_path, monkeypatch):
+    cards = {"class/net/eth0/device/driver": "x", "class/net/eth0/type": "1", "class/net/eth0/carrier": "0"}
+    top = tree(tmp_path, cards)
+    clock = [0.0]
+
+    def sleep(seconds):
+        clock[0] += seconds
+        if clock[0] > 2:
+            (top / "class/net/eth0/carrier").write_text("1")
+
+    monkeypatch.setattr(nics.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(nics.time, "sleep", sleep)
+    nics.wait_for_links(1.0, top)
+    assert 1.0 <= clock[0] < 1.5, "a cable that is not there"
+    nics.wait_for_links(10.0, top)
+    assert 2.0 < clock[0] < 2.5, "a link that comes late"

@@ -133,7 +133,11 @@ async def test_the_life_of_a_machine(cli, server, tmp_path):
     assert "broken fan" in (await cli("node", "show", "web1")).out
     await cli("node", "release", "web1")
     await cli("node", "order", "reboot", "web1", "--yes")
-    await cli("node", "order", "boot", "web1", "--profile", "setup", "--yes")
+    refused = await cli("node", "order", "boot", "web1", "--profile", "setup", "--yes", code=1)
+    assert "wipe guard" in refused.err and "pxeserver node install web1" in refused.err
+    await cli("profile", "add", "live", "--image", "debian")
+    await cli("node", "order", "boot", "web1", "--profile", "live", "--yes")
+    await cli("profile", "remove", "live", "--yes")
     assert "web1" in (await cli("node", "list", "--profile", "setup")).out
     done = await cli("profile", "remove", "setup", "--yes", code=1)
     assert "node web1" in done.err
