@@ -206,19 +206,16 @@ def _switch_on(sockets: Sequence[str], before: Path | None, backup: Path | None)
 
     Sockets that did not change stay open, so that requests wait in them for the new release.
     """
-    steps = [
+    steps: list[tuple[str, ...]] = [
         ("systemd-sysusers", SYSUSERS.name),
         ("systemd-tmpfiles", "--create", TMPFILES.name),
         ("systemctl", "daemon-reload"),
         ("systemctl", "enable", "pxeserver.target", *SERVICES, *SOCKETS),
         ("systemctl", "stop", BUILDER),
-    ]
-    if sockets:  # a socket is not opened anew, nor a new one at all, while its service runs
-        steps.append(("systemctl", "stop", *SERVICES, *sockets))
-    steps += [
-        ("systemctl", "start", *SOCKETS),
-        ("systemctl", "restart", *SERVICES),
-        ("systemctl", "start", "pxeserver.target"),
+        # One transaction: a socket is not opened anew while its service runs, and between two transactions
+        # a request in another socket would start the service.
+        ("systemctl", "restart", *sockets, *SERVICES),
+        ("systemctl", "start", *SOCKETS, "pxeserver.target"),
     ]
     try:
         for words in steps:
