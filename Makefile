@@ -78,7 +78,7 @@ test: check ## everything: units, network namespaces, other programs' clients, r
 	@$(PY) -m pytest -n 2 --dist loadfile -m "(slow or net or interop or firmware) and not long" tests
 
 test-long: check ## the long runs: millions of packets, hundreds of kills, the slowest machines
-	@$(PY) -m pytest -m long tests
+	@$(PY) -m pytest -n 2 --dist loadfile -m long tests
 
 # ---------------------------------------------------------------------------------------------- measuring
 
