@@ -1,4 +1,4 @@
-"""A Debian with systemd as PID 1, in namespaces of its own, with the product's units installed."""
+"""A Debian with systemd as PID 1, in namespaces of its own, and the product's units in it."""
 
 from __future__ import annotations
 
@@ -48,14 +48,17 @@ exec unshare --cgroup --pid --fork --uts --ipc bash -ec '
 class SystemdHost:
     """Debian 12 in a folder, booted in the network namespace `space`."""
 
-    def __init__(self, folder: Path, space: Namespace) -> None:
+    def __init__(self, folder: Path, space: Namespace, packages: str = PACKAGES) -> None:
         self.root = folder / "root"
         self._space = space
         self._group = f"pxeserver-test-{os.getpid()}"
         self._process: subprocess.Popen[bytes] | None = None
-        words = ["mmdebstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", str(self.root)]
+        words = ["mmdebstrap", "--variant=minbase", f"--include={packages}", "bookworm", str(self.root)]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
+
+    def put_product(self) -> None:
+        """Units and package as an installation leaves them, without its minute of building and fetching."""
         install.install(self.root)
         self._put_package()
 

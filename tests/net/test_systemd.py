@@ -37,6 +37,7 @@ def host(place: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sy
     """A host with the product installed and started."""
     made = SystemdHost(tmp_path_factory.mktemp("host"), place.space)
     try:
+        made.put_product()
         (made.root / install.CONFIG).write_text("[loaders]\nfetch = false\n[dhcp]\nprobe = false\n")
         own = made.root / install.STATE / "loaders/own"
         own.mkdir(parents=True)
