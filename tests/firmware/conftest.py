@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -38,23 +37,11 @@ TIMES: list[tuple[str, str, float]] = []
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A process of several hands its times to the one that prints."""
+    """The times go to the process that prints them: tests/conftest.py."""
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["times"] = TIMES
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any) -> None:
-    """Take the times of a process that has ended."""
-    TIMES.extend(getattr(node, "workeroutput", {}).get("times", ()))
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How long the machines took: never asserted, since it depends on what else the host does."""
-    if TIMES:
-        terminalreporter.section("seconds from power-on, machines without hardware acceleration")
-        for name, mark, seconds in TIMES:
-            terminalreporter.write_line(f"{seconds:6.1f}  {name:<24} {mark!r}")
+        session.config.workeroutput["machine_times"] = TIMES
+    else:
+        session.config.machine_times = TIMES  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")
