@@ -23,7 +23,9 @@ class HttpLimits:
     """From the connection, or the end of the last answer, to the end of the next request's header."""
     per_address: int = 64
     connections: int = 512
-    surplus: int = 256
+    first_request: float = 1.0
+    """A new connection is not taken for idle before this: its request is on its way."""
+    surplus: int = 1024
     """Connections over the limit that are still told 503 before they are closed; further ones are reset."""
     pace: Pace = field(default_factory=Pace)
     """The least a reader of a file must take."""
@@ -44,8 +46,9 @@ class HttpLimits:
 class Connections(web.Server):
     """aiohttp's low-level server, with a bound on connections.
 
-    Where there are too many, the one that has been idle longest goes; where none is idle, the new one is
-    answered 503 with Retry-After (iPXE comes again by itself) and closed.
+    Where there are too many, one that has been idle goes; where none is idle, the new one is answered 503
+    with Retry-After (iPXE comes again by itself) and closed. A crowd that connects at one instant is no crowd
+    of idlers: each gets its time to ask.
     """
 
     def __init__(
@@ -62,7 +65,8 @@ class Connections(web.Server):
         self._limits = limits
         self._addresses: Counter[str] = Counter()
         self._address_of: dict[RequestHandler, str] = {}
-        self._idle: dict[RequestHandler, None] = {}
+        self._idle: dict[RequestHandler, float] = {}
+        """Connections without a request, and from when on they count as idle."""
         self._over: set[RequestHandler] = set()
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
@@ -73,7 +77,7 @@ class Connections(web.Server):
         address = str(peer[0]) if isinstance(peer, tuple) else ""
         self._address_of[handler] = address
         self._addresses[address] += 1
-        self._idle[handler] = None
+        self._idle[handler] = _now() + self._limits.first_request
         if (
             self._addresses[address] <= self._limits.per_address
             and self._counted() <= self._limits.connections
@@ -98,7 +102,7 @@ class Connections(web.Server):
     def end(self, handler: RequestHandler) -> None:
         """The request's answer is sent."""
         if handler in self._address_of:
-            self._idle[handler] = None
+            self._idle[handler] = _now()
 
     def count(self) -> int:
         """Open connections."""
@@ -108,10 +112,13 @@ class Connections(web.Server):
         return len(self._address_of) - len(self._over)
 
     def _make_room(self, newcomer: RequestHandler, address: str) -> bool:
-        """Close the longest idle connection: of this address where it has too many, else of any."""
+        """Close an idle connection: of this address where it has too many, else of any."""
         crowded = self._addresses[address] > self._limits.per_address
-        for handler in self._idle:
-            if handler is not newcomer and (not crowded or self._address_of[handler] == address):
+        now = _now()
+        for handler, since in self._idle.items():
+            if handler is newcomer or since > now:
+                continue
+            if not crowded or self._address_of[handler] == address:
                 self._forget(handler)
                 handler.force_close()
                 return True
@@ -126,6 +133,10 @@ class Connections(web.Server):
         self._addresses[address] -= 1
         if not self._addresses[address]:
             del self._addresses[address]
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _parser_log() -> logging.Logger:

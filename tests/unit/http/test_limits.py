@@ -76,6 +76,15 @@ async def test_one_address_has_its_share_and_its_own_idle_ones_go_first(listenin
     assert (await neighbour.ask("GET", "/healthz")).status == 200
 
 
+async def test_a_crowd_that_connects_at_once_is_answered_and_never_cut_off(listening) -> None:
+    """Machines switched on at one instant have connected before the first of them has asked."""
+    listener = await listening(HttpLimits(per_address=100, connections=10, shutdown=0.1))
+    crowd = [await listener.connect() for _ in range(40)]
+    statuses = [(await raw.ask("GET", "/healthz")).status for raw in crowd]
+    assert statuses.count(200) >= 10
+    assert set(statuses) == {200, 503}
+
+
 async def stall(listener, path: str, count: int, addresses: int = 1) -> list[socket.socket]:
     """Readers that ask for a file and never read it."""
     loop = asyncio.get_running_loop()
