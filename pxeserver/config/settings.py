@@ -77,8 +77,8 @@ class ServerSettings(Section):
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     """Boot workers. The first one owns DHCP; the others share TFTP and HTTP with it."""
     event_loop: Literal["asyncio", "uvloop"] = "asyncio"
-    """Event loop of the boot workers. uvloop is for trying out: a crowd of TFTP clients that vanish at once can
-    leave TFTP deaf under it."""
+    """Event loop of the boot workers. uvloop is for trying out: a crowd of TFTP clients that vanish at once
+    can leave TFTP deaf under it."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity that is logged."""
 
