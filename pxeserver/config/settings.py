@@ -75,7 +75,7 @@ class ServerSettings(Section):
     user: Annotated[str, Field(min_length=1, max_length=32)] = "pxeserver"
     """The user that the server becomes once its ports are open; ignored where it is not started as root."""
     workers: Annotated[int, Field(ge=1, le=64)] = 1
-    """Boot workers. The first one owns DHCP; the others share TFTP and HTTP with it."""
+    """Boot workers. Only 1 works yet: `pxeserver run` refuses more."""
     event_loop: Literal["asyncio", "uvloop"] = "asyncio"
     """Event loop of the boot workers. uvloop is for trying out: a crowd of TFTP clients that vanish at once
     can leave TFTP deaf under it."""
