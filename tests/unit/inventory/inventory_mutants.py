@@ -119,7 +119,8 @@ def _change(rng: random.Random, told: dict[str, Any]) -> None:
             continue
         what = rng.random()
         if what < 0.7:
-            place[key] = rng.choice(_HOSTILE)
+            # A copy: a later change inside it must not grow every inventory that is made after this one.
+            place[key] = copy.deepcopy(rng.choice(_HOSTILE))
         elif what < 0.8:
             del place[key]
         elif what < 0.9 and isinstance(place, list):
