@@ -1,0 +1,131 @@
+"""The values of the coordinator's trade: which step of which node, what is wanted of it, the work handed
+out, what came back, and where each step stands.
+
+Times are seconds since the epoch, time-outs are seconds. Every mapping here is plain JSON (str keys; str,
+int, float, bool, None, list, dict), so that it travels to the agents and into the database unchanged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+Json = Mapping[str, Any]
+"""A JSON object. Never changed after it was made."""
+
+APPLY, CHECK, UNDO = "apply", "check", "undo"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class StepKey:
+    """One step of one node."""
+
+    node: str
+    step: str
+
+    def __str__(self) -> str:
+        return f"{self.node}/{self.step}"
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What one step of one node shall come to.
+
+    A want is only part of a goal once its document can be written in full: what depends on facts that are
+    not there yet is left out, and appears when they are. `after` is order alone. A key that is missing in a
+    goal is left as it is; taking something away is always a want of its own, with the verb "undo".
+    """
+
+    params: Json
+    secrets: Json = field(default_factory=dict, repr=False)
+    """Merged into the document on the node; sealed on the way, never shown."""
+    after: frozenset[StepKey] = frozenset()
+    verb: str = APPLY
+    timeout: float = 120.0
+    tries: int = 5
+    """How often it is tried before it counts as failed."""
+
+    def digest(self) -> str:
+        """Names verb and params, 64 hex digits. Secrets are left out: a new join token is no reason to join
+        again.
+        """
+        return digest(self.verb, self.params)
+
+
+Goal = Mapping[StepKey, Want]
+"""Everything that is wanted now, of all nodes of one cluster."""
+
+
+def digest(verb: str, params: Json) -> str:
+    """The sha256 of a want's canonical JSON: the same for equal documents, whatever their key order."""
+    text = json.dumps([verb, params], sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One piece of work as handed to a node. The listener seals `secrets` to the node's key."""
+
+    id: str
+    step: str
+    verb: str
+    want: Json
+    timeout: float
+    secrets: Json = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a node says became of a piece of work."""
+
+    id: str
+    ok: bool
+    changed: bool = False
+    facts: Json = field(default_factory=dict)
+    secrets: Json = field(default_factory=dict, repr=False)
+    reason: str = ""
+    retry: bool = True
+    """Whether trying again may help; only told of failures."""
+    log: tuple[str, ...] = ()
+
+
+class Status(Enum):
+    """Where a step stands."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    GONE = "gone"
+    """Undone, and nothing of it is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepState:
+    """What is known of one step of one node; kept in the database."""
+
+    key: StepKey
+    status: Status = Status.WAITING
+    verb: str = APPLY
+    digest: str = ""
+    """Of the want that `status` is about."""
+    work_id: str = ""
+    tries: int = 0
+    not_before: float = 0.0
+    """When it may be tried again."""
+    started: float = 0.0
+    finished: float = 0.0
+    reason: str = ""
+    facts: Json = field(default_factory=dict)
+    """What the newest success reported; kept while a newer want waits or runs."""
+    secrets: Json = field(default_factory=dict, repr=False)
+    changed: bool = False
+    log: tuple[str, ...] = ()
+    applied: str = ""
+    """Digest of the newest want that was applied with success; "" when none is, or it was undone."""
+    params: Json = field(default_factory=dict)
+    """That want's document, for the plan to tell what changes."""
