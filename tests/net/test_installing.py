@@ -61,7 +61,7 @@ def host(place: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sy
     """A host with the source tree at /src, a package index at /wheels, and nothing installed."""
     wanted = re.search(r"(?m)^APT_RUN := (.*)$", (SOURCE / "Makefile").read_text())
     assert wanted
-    packages = ",".join([PACKAGES, "make", *wanted.group(1).split()])
+    packages = [*PACKAGES, "make", *wanted.group(1).split()]
     made = SystemdHost(tmp_path_factory.mktemp("host"), place.space, packages)
     try:
         copy_source(made.root / "src")
@@ -74,7 +74,7 @@ def host(place: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sy
         own.mkdir(parents=True)
         for name, content in LOADERS.items():
             (own / name).write_bytes(content)
-        made.boot()
+        made.power_on()
         yield made
     finally:
         made.close()

@@ -43,7 +43,7 @@ def host(place: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sy
         own.mkdir(parents=True)
         for name, content in LOADERS.items():
             (own / name).write_bytes(content)
-        made.boot()
+        made.power_on()
         made.run("chown", "-R", "pxeserver:pxeserver", f"/{install.STATE}")
         made.run("systemctl", "enable", "--now", *install.SOCKETS)
         made.run("systemctl", "enable", "pxeserver.target", *(f"{unit}.service" for unit in UNITS))
