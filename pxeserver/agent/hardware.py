@@ -81,15 +81,16 @@ def memory(proc: Path = Path("/proc")) -> dict[str, int]:
 
 def accelerators(sys: Path = Path("/sys")) -> list[dict[str, Any]]:
     """GPUs and processing accelerators on PCI, without what only draws a screen. `memory` is the largest
-    prefetchable region, in bytes.
+    memory region, in bytes.
     """
     found = []
     for device in sysfs.entries(sys / "bus/pci/devices"):
-        code = (sysfs.number(device / "class", 0) or 0) >> 8
-        if code in _ACCELERATORS and sysfs.number(device / "vendor") not in _SCREENS:
+        kind = _ACCELERATORS.get((sysfs.number(device / "class", 0) or 0) >> 8)
+        screen = kind == "gpu" and sysfs.number(device / "vendor") in _SCREENS
+        if kind and not screen:
             found.append(
                 {
-                    "kind": _ACCELERATORS[code],
+                    "kind": kind,
                     "pci": device.name,
                     "vendor_id": sysfs.text(device / "vendor"),
                     "device_id": sysfs.text(device / "device"),
@@ -104,7 +105,7 @@ def _largest_region(path: Path) -> int:
     sizes = [0]
     for line in _lines(path):
         words = line.split()
-        if len(words) == 3 and int(words[2], 16) & 0x2000:  # IORESOURCE_PREFETCH
+        if len(words) == 3 and int(words[2], 16) & 0x200:  # IORESOURCE_MEM (linux/ioport.h)
             sizes.append(int(words[1], 16) - int(words[0], 16) + 1)
     return max(sizes)
 

@@ -1,7 +1,7 @@
-"""Hardware that no virtual machine has is read from small directory trees.
+"""Hardware that neither a virtual machine nor a recording has, read from small directory trees.
 
 They have the shape of /sys on such machines (the attributes and links that drivers publish) with values
-written here; they are no copies from real machines.
+written here; they are no copies from real machines. What real machines had is in test_recorded.py.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def pci(slot: str, kind: str, vendor: str, device: str, driver: str = "", region
     files = {f"{where}/class": kind, f"{where}/vendor": vendor, f"{where}/device": device}
     if driver:
         files[f"{where}/driver"] = f"-> ../../../bus/pci/drivers/{driver}"
-    # start, end, flags: prefetchable memory has 0x2000 (linux/ioport.h)
+    # start, end, flags: memory has 0x200 (linux/ioport.h)
     files[f"{where}/resource"] = region or "0x0000000000000000 0x0000000000000000 0x0000000000000000"
     return files
 
@@ -43,17 +43,20 @@ def test_accelerators_by_their_class_and_not_the_screen_of_the_controller(tmp_pa
         **pci("0000:65:00.0", "0x038000", "0x1002", "0x740f", "amdgpu"),
         **pci("0000:b1:00.0", "0x120000", "0x8086", "0x0b69"),
         **pci("0000:c1:00.0", "0x010802", "0x144d", "0xa80a", "nvme"),
+        # A maker of screens may make other things: only its display controllers are left out.
+        **pci("0000:d1:00.0", "0x120000", "0x1b36", "0x0005"),
     }
     found = hardware.accelerators(tree(tmp_path, files))
     assert [(one["pci"], one["kind"], one["driver"]) for one in found] == [
         ("0000:17:00.0", "gpu", "nvidia"),
         ("0000:65:00.0", "gpu", "amdgpu"),
         ("0000:b1:00.0", "accelerator", ""),
+        ("0000:d1:00.0", "accelerator", ""),
     ]
     assert (found[0]["memory"], found[0]["device_id"]) == (128 << 30, "0x2330")
 
 
-def test_infiniband_ports(tmp_path: Path) -> None:
+def test_an_adapter_that_speaks_ethernet_and_one_that_says_little(tmp_path: Path) -> None:
     adapter = "class/infiniband/mlx5_0"
     files = {
         f"{adapter}/node_guid": "b8ce:f603:0012:3456",
