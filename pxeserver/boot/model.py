@@ -47,6 +47,8 @@ class Reason(Enum):
     UNKNOWN_TRANSFER = "unknown-transfer"
     CONTROL_AWAY = "control-away"
     BUSY = "busy"
+    NOT_SENT = "not-sent"
+    """The answer was ready and the kernel did not take it: no route, a link that went down, full buffers."""
     JOURNAL_FAILED = "journal-failed"
     STORE_UNAVAILABLE = "store-unavailable"
     """The file is known and could not be read: our fault, never told as a missing file."""

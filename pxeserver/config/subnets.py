@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Literal
@@ -9,6 +10,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from pxeserver.boot.model import DhcpMode, Subnet
+
+_DOMAIN = re.compile(r"[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*\.?")
 
 Where = tuple[str | int, ...]
 Finding = tuple[Where, str, str]
@@ -49,6 +52,12 @@ def _route(text: str) -> str:
     return f"{_network(words[0])} via {_address(words[2])}"
 
 
+def _domain(text: str) -> str:
+    if text and (len(text) > 253 or not _DOMAIN.fullmatch(text)):
+        raise ValueError(f"{text!r} is not a domain name such as lab.example.org")
+    return text
+
+
 Address = Annotated[str, AfterValidator(_address)]
 Network = Annotated[str, AfterValidator(_network)]
 
@@ -69,7 +78,7 @@ class SubnetSettings(BaseModel):
     """The default router that machines are given."""
     dns: tuple[Address, ...] = ()
     """Name servers that machines are given."""
-    domain: Annotated[str, Field(max_length=253, pattern=r"^[A-Za-z0-9.-]*$")] = ""
+    domain: Annotated[str, AfterValidator(_domain)] = ""
     """Domain name that machines are given."""
     mtu: Annotated[int, Field(ge=576, le=9216)] | None = None
     """Interface MTU that machines are given, in bytes."""

@@ -23,7 +23,7 @@ from pxeserver.servers.dhcp_client import TO_ALL, Answer, Client, read_client
 from pxeserver.servers.dhcp_conflict import AddressCheck
 from pxeserver.servers.dhcp_full import FullDhcp
 from pxeserver.servers.dhcp_links import Link, Links
-from pxeserver.servers.udp import Datagram, UdpEndpoint
+from pxeserver.servers.udp import MAX_DATAGRAM, Datagram, UdpEndpoint
 
 if TYPE_CHECKING:
     from pxeserver.boot.attempts import Attempt
@@ -36,8 +36,6 @@ _MAC_FIELD: Final = slice(28, 34)  # of the bytes, for logs of messages that cou
 _NOBODY: Final = "0.0.0.0"
 _REQUEST_OP: Final = Op.REQUEST.value
 _FULL: Final = frozenset((DhcpMode.FULL, DhcpMode.RESERVED))
-
-
 _HAS_ADDRESS: Final = frozenset((MessageType.REQUEST, MessageType.INFORM))
 
 
@@ -54,8 +52,8 @@ class DhcpServer:
 
     def __init__(self, plane: Plane, sockets: DhcpSockets, check: AddressCheck | None = None) -> None:
         self._plane = plane
-        self._dhcp = UdpEndpoint(sockets.dhcp, self._on_dhcp)
-        self._boot = UdpEndpoint(sockets.boot, self._on_boot)
+        self._dhcp = UdpEndpoint(sockets.dhcp, self._on_dhcp, too_long=self._too_long)
+        self._boot = UdpEndpoint(sockets.boot, self._on_boot, too_long=self._too_long)
         self._full = FullDhcp(plane, self._boot_for, self._send, self._address_given, check)
         self._links = Links(plane.site(), plane.catalog().policy)
         self._built_from: tuple[object, object] = (None, None)
@@ -99,7 +97,7 @@ class DhcpServer:
         if isinstance(answer, Ignore):
             self._stay_silent(answer, datagram)
         elif answer is not None:
-            self._boot.send(answer.data, answer.to, ifindex=answer.ifindex, source=answer.source)
+            self._send(answer, self._boot)
 
     def _stay_silent(self, ignore: Ignore, datagram: Datagram) -> None:
         self._plane.ignored(ignore)
@@ -107,8 +105,14 @@ class DhcpServer:
             mac = datagram.data[_MAC_FIELD].hex(":")
             log.debug("mac=%s event=silent reason=%s source=%s", mac, ignore.reason.name, datagram.source[0])
 
-    def _send(self, answer: Answer) -> None:
-        self._dhcp.send(answer.data, answer.to, ifindex=answer.ifindex, source=answer.source)
+    def _too_long(self) -> None:
+        self._plane.ignored(Ignore(Reason.MALFORMED, f"more than {MAX_DATAGRAM} bytes"))
+
+    def _send(self, answer: Answer, endpoint: UdpEndpoint | None = None) -> None:
+        """Send an answer, by default from port 67. Where the kernel refuses it, the client asks again."""
+        endpoint = endpoint or self._dhcp
+        if not endpoint.send(answer.data, answer.to, ifindex=answer.ifindex, source=answer.source):
+            self._plane.ignored(Ignore(Reason.NOT_SENT, answer.to[0]))
 
     def answer(self, datagram: Datagram, *, boot_port: bool = False) -> Answer | Ignore | None:
         """What to do about one datagram: an answer, a silence, or None where full DHCP took it over."""
@@ -182,7 +186,7 @@ class DhcpServer:
             return MessageType.ACK
         return Ignore(Reason.OTHER_SERVER, server or "no server named")
 
-    # -------------------------------------------------------------------------------- what both ways of servi
+    # ------------------------------------------------------------------- what both ways of serving share
 
     def _boot_for(self, request: PxeRequest, link: Link) -> Boot | None:
         """For full DHCP: a machine whose decision is silence still gets its address."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from pxeserver.boot.identity import Known, identify
 from pxeserver.boot.model import DhcpMode, Ignore, Machine, Node, Reason
-from pxeserver.protocols.dhcp.lease import BOUND, DECLINED, OFFERED, Entry
+from pxeserver.protocols.dhcp.lease import BOUND, DECLINED, OFFERED
 from pxeserver.servers.dhcp_client import Client
 
 if TYPE_CHECKING:
@@ -23,18 +24,16 @@ class Addresses:
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
 
-    def choose(self, client: Client) -> str | Ignore:
-        """The address to offer, or why there is none."""
+    def choose(self, client: Client, used: Collection[str] = ()) -> str | Ignore:
+        """The address to offer, or why there is none. `used` are addresses that somebody was just seen to
+        use."""
         subnet, leases, now = client.link.subnet, self._plane.leases, self._plane.now()
         node = self._node(client)
         reserved = reservation(node, client)
         if reserved is not None:
-            entry = leases.get(reserved)
-            if entry is None or entry.is_free(now) or _same_machine(entry, client, node):
+            if reserved not in used and (self._open(reserved, client) or self._left(reserved, node)):
                 return reserved
-            log.warning(
-                "mac=%s address=%s event=reservation-in-use holder=%s", client.mac, reserved, entry.mac
-            )
+            log.warning("mac=%s address=%s event=reservation-in-use", client.mac, reserved)
             if subnet.mode is DhcpMode.RESERVED:
                 return Ignore(Reason.ADDRESS_IN_USE, reserved)
         elif subnet.mode is DhcpMode.RESERVED:
@@ -44,7 +43,7 @@ class Addresses:
             subnet.pools,
             now,
             wanted=client.wanted,
-            barred=lambda address: self._barred(address, client, node),
+            barred=lambda address: address in used or self._barred(address, client, node),
         )
         return chosen or Ignore(Reason.NO_FREE_ADDRESS, subnet.network)
 
@@ -69,19 +68,20 @@ class Addresses:
         entry = self._plane.leases.get(address)
         if entry is not None and entry.client_id == client.client_id and entry.state != DECLINED:
             return True
-        node = self._node(client)
-        reserved = reservation(node, client) == address
+        reserved = reservation(self._node(client), client) == address
         if entry is None or entry.is_free(self._plane.now()):
             return reserved or client.server_id is not None
-        return reserved and _same_machine(entry, client, node)
+        return reserved and self._open(address, client)
 
     def allows(self, client: Client, address: str) -> bool:
         """Whether the configuration gives this client this address: it may have changed since the lease was
-        made."""
+        made. A node whose reservation another holds may have one of the pool meanwhile."""
         node = self._node(client)
         reserved = reservation(node, client)
-        if reserved is not None:
-            return address == reserved
+        if address == reserved:
+            return True
+        if reserved is not None and self._open(reserved, client):
+            return False  # it moves to its reservation
         if client.link.subnet.mode is DhcpMode.RESERVED or self._barred(address, client, node):
             return False
         number = int(ipaddress.IPv4Address(address))
@@ -95,6 +95,20 @@ class Addresses:
         who = identify(Machine(client.mac, uuid=uuid), self._plane.nodes())
         return who.node if isinstance(who, Known) else None
 
+    def _open(self, address: str, client: Client) -> bool:
+        """Whether nobody holds this address but the client's own card, under whatever name: firmware, loaders
+        and systems call themselves differently."""
+        entry = self._plane.leases.get(address)
+        if entry is None or entry.is_free(self._plane.now()):
+            return True
+        return client.client_id == entry.client_id or client.mac == entry.mac
+
+    def _left(self, address: str, node: Node | None) -> bool:
+        """Whether another card of the node has it on lease: the check tells if that card is still there. One
+        that it was only just offered to is about to take it."""
+        entry = self._plane.leases.get(address)
+        return entry is not None and entry.state == BOUND and node is not None and entry.mac in node.macs
+
     def _barred(self, address: str, client: Client, node: Node | None) -> bool:
         """Whether an address in a pool is ours, the router's, or another node's."""
         if address in client.own or address == client.link.subnet.router:
@@ -105,11 +119,3 @@ class Addresses:
 def reservation(node: Node | None, client: Client) -> str | None:
     """The node's address, where it lies on the client's network."""
     return node.address if node is not None and node.address and client.link.has(node.address) else None
-
-
-def _same_machine(entry: Entry, client: Client, node: Node | None) -> bool:
-    """Whether the holder is this machine under another name: firmware, loaders and systems call themselves
-    differently."""
-    if entry.client_id == client.client_id or entry.mac == client.mac:
-        return entry.state != DECLINED
-    return node is not None and entry.mac in node.macs

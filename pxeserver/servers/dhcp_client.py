@@ -50,6 +50,11 @@ class Client:
     """Every address of this server."""
 
     @property
+    def key(self) -> tuple[str, str]:
+        """Who asks, and on which network: one identifier may ask on several at once."""
+        return (self.client_id, self.link.subnet.network)
+
+    @property
     def hostname(self) -> str:
         """The client's name for display: at most 63 harmless characters; what is left of nothing is
         nothing."""

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any, Final
 from pxeserver.boot.model import Ignore, Lease, Promise, PromiseKind, Reason, Subnet
 from pxeserver.protocols.dhcp.codes import MessageType, Option
 from pxeserver.protocols.dhcp.grant import Grant, lease_reply, network_options, refusal
-from pxeserver.protocols.dhcp.lease import BOUND, DECLINE_SECONDS, DECLINED, OFFERED, RELEASED
+from pxeserver.protocols.dhcp.lease import (
+    BOUND,
+    DECLINE_SECONDS,
+    DECLINED,
+    OFFER_SECONDS,
+    OFFERED,
+    RELEASED,
+    Entry,
+)
 from pxeserver.protocols.dhcp.options import read_u32
 from pxeserver.protocols.dhcp.pxe import PxeRequest
 from pxeserver.protocols.dhcp.reply import Boot
@@ -59,7 +67,7 @@ class FullDhcp:
         self._given = given
         self._addresses = Addresses(plane)
         self._check = check or AddressCheck()
-        self._asking: dict[str, Client] = {}
+        self._asking: dict[tuple[str, str], Client] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._networks: dict[Subnet, dict[int, bytes]] = {}
 
@@ -71,8 +79,7 @@ class FullDhcp:
         self._check.stop()
 
     def answer(self, client: Client) -> Answer | Ignore | None:
-        """What to do about a request; None where a task took it over or nothing has to be said. `own` are
-        our addresses."""
+        """What to do about a request; None where a task took it over or nothing has to be said."""
         match client.message:
             case MessageType.DISCOVER:
                 return self._discover(client)
@@ -87,8 +94,8 @@ class FullDhcp:
     # ---------------------------------------------------------------------------------- DISCOVER
 
     def _discover(self, client: Client) -> Answer | Ignore | None:
-        if client.client_id in self._asking:
-            self._asking[client.client_id] = client  # answered with the newest xid when its check is done
+        if client.key in self._asking:
+            self._asking[client.key] = client  # answered with the newest xid when its check is done
             return None
         address = self._addresses.choose(client)
         if isinstance(address, Ignore):
@@ -98,29 +105,46 @@ class FullDhcp:
             return self._offer(client, address)
         if self._check.full or len(self._tasks) >= MAX_PENDING:
             return Ignore(Reason.BUSY, "too many address checks at once")
-        former = self._plane.leases.get(address)
-        self._plane.leases.hold(address, client.client_id, client.mac, self._plane.now())
-        self._asking[client.client_id] = client
-        self._spawn(self._offer_checked(client, address, former.mac if former else ""))
+        self._asking[client.key] = client
+        self._spawn(self._offer_checked(client, address, self._keep(client, address)))
         return None
 
-    async def _offer_checked(self, client: Client, address: str, former: str) -> None:
+    def _keep(self, client: Client, address: str) -> Entry | None:
+        """Keep an address for a client while it is checked; what was on record of it before. A lease in force
+        is of another card of the same machine, and stays until the check has told that this one is gone."""
+        former, now = self._plane.leases.get(address), self._plane.now()
+        if former is None or former.is_free(now):
+            self._plane.leases.hold(address, client.client_id, client.mac, now)
+        return former
+
+    async def _offer_checked(self, client: Client, address: str, former: Entry | None) -> None:
         """Offer the address once it is known to be free, or the next one."""
+        used: list[str] = []
         try:
-            for _ in range(TRIES):
-                if not await self._check.in_use(address, client.link.ifindex, client.mac, former):
-                    self._send(self._offer(self._asking[client.client_id], address))
+            while not await self._is_free(client, address, former):
+                used.append(address)
+                chosen = self._addresses.choose(client, used) if len(used) < TRIES else None
+                if not isinstance(chosen, str):
+                    self._plane.ignored(Ignore(Reason.ADDRESS_IN_USE, " ".join(used)))
                     return
-                log.warning("mac=%s address=%s event=address-in-use", client.mac, address)
-                self._plane.leases.quarantine(address, self._plane.now())
-                chosen = self._addresses.choose(client)
-                if isinstance(chosen, Ignore) or chosen == address:
-                    break
-                address, former = chosen, ""
-                self._plane.leases.hold(address, client.client_id, client.mac, self._plane.now())
-            self._plane.ignored(Ignore(Reason.ADDRESS_IN_USE, address))
+                address, former = chosen, self._keep(client, chosen)
+            self._plane.leases.hold(address, client.client_id, client.mac, self._plane.now())
+            self._send(self._offer(self._asking[client.key], address))
         finally:
-            self._asking.pop(client.client_id, None)
+            self._asking.pop(client.key, None)
+
+    async def _is_free(self, client: Client, address: str, former: Entry | None) -> bool:
+        """Ask the network; an address that somebody uses is left alone for a while."""
+        leases, holder = self._plane.leases, former.mac if former else ""
+        in_use = await self._check.in_use(address, client.link.ifindex, client.mac, holder)
+        entry = leases.get(address)
+        kept = entry is not None and entry.client_id == client.client_id
+        if not in_use:
+            return kept or entry is former  # otherwise the other card renewed its lease meanwhile
+        log.warning("mac=%s address=%s event=address-in-use", client.mac, address)
+        if kept:
+            leases.quarantine(address, self._plane.now())
+        return False
 
     def _offer(self, client: Client, address: str) -> Answer:
         return self._reply(client, MessageType.OFFER, address)
@@ -154,7 +178,8 @@ class FullDhcp:
         return None
 
     async def _grant(self, client: Client, address: str) -> None:
-        """Write the lease down, then acknowledge it."""
+        """Write the lease down, then acknowledge it: in the time for which the address was held, or not at
+        all."""
         now = self._plane.now()
         lease = Lease(
             address,
@@ -165,6 +190,9 @@ class FullDhcp:
             BOUND,
         )
         if await self._record(lease):
+            if self._plane.now() - now >= OFFER_SECONDS:
+                self._plane.ignored(Ignore(Reason.JOURNAL_FAILED, f"{address} was written too late"))
+                return
             log.info("mac=%s address=%s event=leased seconds=%d", client.mac, address, lease.expires - now)
             self._given(client, address)
             self._send(self._reply(client, MessageType.ACK, address))
@@ -204,6 +232,7 @@ class FullDhcp:
             "mac=%s address=%s event=%s", client.mac, entry.address, "declined" if declined else "released"
         )
         if declined:
+            self._plane.leases.quarantine(entry.address, now)
             lease = Lease(entry.address, "", "", now + DECLINE_SECONDS, "", DECLINED)
         else:
             lease = Lease(entry.address, client.mac, client.client_id, now, entry.hostname, RELEASED)

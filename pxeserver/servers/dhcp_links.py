@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from pxeserver.boot.model import Ignore, Interface, Policy, Reason, Site, Subnet
+from pxeserver.boot.model import DhcpMode, Ignore, Interface, Policy, Reason, Site, Subnet
 
 RouteTo = Callable[[str], str | None]
 """Our address on the route to another address; None where there is no route."""
@@ -75,9 +75,10 @@ class Links:
     def __init__(self, site: Site, policy: Policy, route: RouteTo = route_to) -> None:
         self._subnets = [(*_base_and_mask(s.network), s) for s in policy.subnets]
         self._relays = [_base_and_mask(relay) for relay in policy.relays]
-        self._on = {i.index: tuple(self._nets(i)) for i in site.interfaces}
+        # Of several networks on one link, a machine without an address is on the one that gives addresses.
+        self._on = {i.index: tuple(sorted(self._nets(i), key=_gives_none)) for i in site.interfaces}
         self._route = route
-        self._routes: dict[str, str | None] = {}
+        self._routes: dict[str, str] = {}
         self.own = frozenset(n.link.server for nets in self._on.values() for n in nets) | {
             s.server for s in policy.subnets if s.server
         }
@@ -140,11 +141,17 @@ class Links:
             if via not in self._routes:
                 if len(self._routes) >= _MAX_ROUTES:
                     self._routes.clear()
-                self._routes[via] = self._route(via)
-            server = self._routes[via]
+                found = self._route(via)
+                if found is not None:
+                    self._routes[via] = found
+            server = self._routes.get(via)
         if server is None:
             return Ignore(Reason.NO_ADDRESS_ON_LINK, f"no route to {via}")
         return Link(server, subnet, 0, "", *_base_and_mask(subnet.network))
+
+
+def _gives_none(net: _Net) -> bool:
+    return net.link.subnet.mode not in (DhcpMode.FULL, DhcpMode.RESERVED)
 
 
 def _base_and_mask(network: str) -> tuple[int, int]:

@@ -90,16 +90,23 @@ class UdpEndpoint:
     """A socket on the event loop: reads in batches, hands each datagram to a handler, sends by interface.
 
     The handler runs on the packet path and must not wait. An exception in it is our fault and is logged;
-    the next datagram is served all the same. `dropped` counts answers that the kernel would not take.
+    the next datagram is served all the same. `too_long` hears of each datagram beyond MAX_DATAGRAM.
     """
 
-    def __init__(self, sock: socket.socket, handler: Handler, *, batch: int = BATCH) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        handler: Handler,
+        *,
+        too_long: Callable[[], None] = lambda: None,
+        batch: int = BATCH,
+    ) -> None:
         prepare(sock)
         self._sock = sock
         self._handler = handler
+        self._too_long = too_long
         self._batch = batch
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.dropped = 0
 
     @property
     def port(self) -> int:
@@ -130,6 +137,7 @@ class UdpEndpoint:
                 log.debug("socket=%d event=receive-failed error=%s", self.port, error)
                 continue
             if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or not control:
+                self._too_long()
                 continue
             ifindex, _, destination = _PKTINFO.unpack(control[0][2])
             try:
@@ -148,7 +156,6 @@ class UdpEndpoint:
         try:
             self._sock.sendmsg([data], control, 0, to)
         except OSError as error:
-            self.dropped += 1
             if error.errno not in _FULL:
                 log.warning("to=%s:%d ifindex=%d event=send-failed error=%s", to[0], to[1], ifindex, error)
             return False

@@ -11,7 +11,7 @@ from pxeserver.protocols.dhcp.codes import BROADCAST_FLAG, INFINITE_LEASE, Messa
 from pxeserver.protocols.dhcp.options import packed, write_addresses, write_routes, write_u16, write_u32
 from pxeserver.protocols.dhcp.packet import NO_ADDRESS, Packet, encode
 from pxeserver.protocols.dhcp.pxe import MIN_MESSAGE, PxeRequest
-from pxeserver.protocols.dhcp.reply import Boot, boot_options, finish, place_file
+from pxeserver.protocols.dhcp.reply import Boot, boot_options, echo_relay, finish, place_file
 
 _ALWAYS: Final = frozenset((Option.SUBNET_MASK.value, Option.ROUTER.value, Option.DNS.value))
 """Sent also to clients that did not list them: they are of no use without (deviation 4)."""
@@ -55,7 +55,7 @@ def network_options(
     if mtu is not None:
         options[Option.MTU.value] = write_u16(mtu)
     if domain:
-        options[Option.DOMAIN_NAME.value] = domain.encode("idna")
+        options[Option.DOMAIN_NAME.value] = domain.encode("ascii")
     if clocks := write_addresses(ntp):
         options[Option.NTP.value] = clocks
     options[Option.BROADCAST_ADDRESS.value] = packed(broadcast)
@@ -107,9 +107,7 @@ def refusal(packet: Packet, server: str, why: str) -> bytes:
     client_id = packet.options.get(Option.CLIENT_ID.value)
     if client_id is not None and len(client_id) <= 64:
         options[Option.CLIENT_ID.value] = client_id
-    relay = packet.options.get(Option.RELAY_AGENT.value)
-    if relay is not None and packet.giaddr != NO_ADDRESS:
-        options[Option.RELAY_AGENT.value] = relay
+    echo_relay(packet, options)
     # A relay broadcasts the refusal to a client whose address is wrong for its network (RFC 2131 section
     # 4.1).
     flags = BROADCAST_FLAG if packet.giaddr != NO_ADDRESS else packet.flags & BROADCAST_FLAG

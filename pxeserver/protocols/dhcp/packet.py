@@ -31,6 +31,7 @@ message."""
 NO_ADDRESS = b"\0\0\0\0"
 
 _OVERLOAD = Option.OVERLOAD.value
+_RELAY = Option.RELAY_AGENT.value
 _FILE_FIELD = (108, 236)
 _SNAME_FIELD = (44, 108)
 _FILE_SIZE = 128
@@ -121,7 +122,8 @@ def encode(packet: Packet, *, min_size: int = MIN_SIZE, max_size: int = 0) -> by
 
     Where `max_size` (option 57 of the client: bytes of the whole IP datagram; 0 means no limit) is too
     small for the options, those at the end of the mapping move into the `file` and `sname` fields, if these
-    are free (option 52). ValueError where they do not fit even so, or a field is too long.
+    are free (option 52); option 82 then comes last in the options field, where its relay looks for it (RFC
+    3046 section 2.2). ValueError where they do not fit even so, or a field is too long.
     """
     parts = [encode_option(code, value) for code, value in packet.options.items()]
     size = HEADER_SIZE + sum(map(len, parts)) + 1
@@ -129,8 +131,12 @@ def encode(packet: Packet, *, min_size: int = MIN_SIZE, max_size: int = 0) -> by
     if len(sname) > _SNAME_SIZE or len(file) > _FILE_SIZE or len(packet.chaddr) > 16:
         raise ValueError("a header field is too long")
     if max_size and size > max_size - _UDP_AND_IP:
-        room = max_size - _UDP_AND_IP - HEADER_SIZE - 1
+        relay = packet.options.get(_RELAY)
+        last = b"" if relay is None else encode_option(_RELAY, relay)
+        parts = [encode_option(code, value) for code, value in packet.options.items() if code != _RELAY]
+        room = max_size - _UDP_AND_IP - HEADER_SIZE - 1 - len(last)
         body, file, sname = _overload(parts, room, file, sname)
+        body += last
     else:
         body = b"".join(parts)
     head = _HEADER.pack(
@@ -146,6 +152,8 @@ def _overload(parts: list[bytes], room: int, file: bytes, sname: bytes) -> tuple
     rooms = [room - _OVERLOAD_SIZE, 0 if file else _FILE_SIZE - 1, 0 if sname else _SNAME_SIZE - 1]
     filled: list[list[bytes]] = [[], [], []]
     at = 0
+    if rooms[0] < 0:
+        raise ValueError("the options do not fit")
     for part in parts:
         while at < 3 and len(part) > rooms[at]:
             at += 1

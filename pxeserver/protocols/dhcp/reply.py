@@ -33,6 +33,7 @@ _RELAY: Final = Option.RELAY_AGENT.value
 _REPLY: Final = Op.REPLY.value
 _TYPES: Final = {message: bytes((message,)) for message in MessageType}
 
+_MAX_RELAY: Final = 255
 _FILE_FIELD: Final = 127  # one of the 128 bytes stays NUL: old ROMs read it as a C string
 _USE_BOOT_FILE: Final = {PxeOption.DISCOVERY_CONTROL.value: bytes((DiscoveryControl.USE_BOOT_FILE,))}
 _PXE_OPTIONS: Final = encode_sub_options(_USE_BOOT_FILE)
@@ -95,6 +96,16 @@ def place_file(file: bytes, options: dict[int, bytes]) -> bytes:
     return b""
 
 
+def echo_relay(packet: Packet, options: dict[int, bytes]) -> None:
+    """Add the relay's own option 82, as the last one (RFC 3046 section 2.2).
+
+    One that came in parts is more than the least client takes; the RFC has it left out then.
+    """
+    relay = packet.options.get(_RELAY)
+    if relay is not None and packet.giaddr != NO_ADDRESS and len(relay) <= _MAX_RELAY:
+        options[_RELAY] = relay
+
+
 def finish(
     packet: Packet,
     options: dict[int, bytes],
@@ -106,11 +117,8 @@ def finish(
     max_size: int = 0,
 ) -> bytes:
     """The reply to `packet` as bytes: the header fields that RFC 2131 table 3 copies, and the relay's
-    option 82 (RFC 3046)."""
-    if packet.giaddr != NO_ADDRESS:
-        relay = packet.options.get(_RELAY)
-        if relay is not None:
-            options[_RELAY] = relay
+    option 82."""
+    echo_relay(packet, options)
     reply = Packet(
         op=_REPLY,
         xid=packet.xid,

@@ -111,6 +111,8 @@ def test_syntax_errors_have_a_line(tmp_path):
             "ends before it begins",
         ),
         ('network="10.0.0.0/24"\ndhcp="full"\npools=["10.0.0.0-10.0.0.5"]', "pools[1]", "broadcast address"),
+        ('network="10.0.0.0/24"\ndomain="lab..example"', "domain", "not a domain name"),
+        (f'network="10.0.0.0/24"\ndomain="{"a" * 64}.example"', "domain", "not a domain name"),
         (
             'network="10.0.0.0/24"\ndhcp="full"\nrouter="10.0.0.5"\npools=["10.0.0.2-10.0.0.9"]',
             "pools[1]",

@@ -74,3 +74,19 @@ def test_clients_that_come_over_a_router() -> None:
 
 def test_the_kernels_route() -> None:
     assert route_to("127.0.0.1") == "127.0.0.1"
+
+
+@pytest.mark.parametrize("mode", [DhcpMode.FULL, DhcpMode.RESERVED])
+def test_of_two_networks_on_a_link_the_one_that_gives_addresses_is_asked_first(mode: DhcpMode) -> None:
+    links = Links(SITE, Policy(subnets=(Subnet("10.89.0.0/24", mode),)))
+    assert link(links.direct(3)).subnet.mode is mode
+    off = Links(SITE, Policy(subnets=(Subnet("10.89.0.0/24", DhcpMode.OFF),)))
+    assert link(off.direct(3)).subnet == Subnet("10.88.0.0/24")
+
+
+def test_a_route_that_comes_later_is_found() -> None:
+    routes: dict[str, str] = {}
+    links = Links(SITE, Policy(relays=("10.9.0.1",)), route=routes.get)
+    assert links.relayed("10.9.0.1") == Ignore(Reason.NO_ADDRESS_ON_LINK, "no route to 10.9.0.1")
+    routes["10.9.0.1"] = "10.77.0.2"
+    assert link(links.relayed("10.9.0.1")).server == "10.77.0.2"

@@ -3,6 +3,7 @@ reason."""
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from pxeserver.protocols.dhcp.options import packed
 from pxeserver.protocols.dhcp.packet import Packet, decode
 from pxeserver.servers.dhcp import DhcpServer
 from pxeserver.servers.dhcp_client import Answer
-from pxeserver.servers.udp import Datagram
+from pxeserver.servers.udp import MAX_DATAGRAM, Datagram
 
 MAC = "52:54:00:77:00:01"
 
@@ -259,6 +260,21 @@ def test_silences_reach_the_counter(server: DhcpServer, plane: FakePlane) -> Non
     server._on_boot(unicast(seeds.OTHERS["laptop"], "10.77.0.50"))
     server._on_dhcp(broadcast(b"noise"))
     assert plane.reasons() == {Reason.NOT_PXE: 2, Reason.MALFORMED: 1}
+
+
+def test_datagrams_that_are_too_long_and_answers_that_the_kernel_refuses_are_counted(
+    server: DhcpServer, plane: FakePlane
+) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        for endpoint in (server._dhcp, server._boot):
+            client.sendto(seeds.edk2(7).ljust(MAX_DATAGRAM + 1, b"\0"), ("127.0.0.1", endpoint.port))
+            endpoint.read()
+    assert plane.reasons() == {Reason.MALFORMED: 2}
+    plane.silences.clear()
+    # There are no such interfaces and addresses here.
+    server._on_dhcp(broadcast(seeds.edk2(7)))
+    server._on_boot(unicast(seeds.OTHERS["boot-request"], "10.77.0.50"))
+    assert plane.reasons() == {Reason.NOT_SENT: 2}
 
 
 def test_a_link_change_is_seen_with_the_next_packet(server: DhcpServer, plane: FakePlane) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pxeserver.servers.udp import BATCH, Datagram, UdpEndpoint, open_udp, prepare
+from pxeserver.servers.udp import BATCH, MAX_DATAGRAM, Datagram, UdpEndpoint, open_udp, prepare
 
 
 @pytest.fixture
@@ -76,21 +76,22 @@ def test_a_fault_of_ours_costs_one_datagram(client: socket.socket, caplog: pytes
     endpoint.stop()
 
 
-def test_an_oversized_datagram_is_dropped_and_an_empty_one_is_not(client: socket.socket) -> None:
+def test_an_oversized_datagram_is_told_and_an_empty_one_is_handled(client: socket.socket) -> None:
     got: list[int] = []
-    endpoint = UdpEndpoint(open_udp(0), lambda d: got.append(len(d.data)))
+    endpoint = UdpEndpoint(
+        open_udp(0), lambda d: got.append(len(d.data)), too_long=lambda: got.append(MAX_DATAGRAM)
+    )
     for size in (20_000, 0, 10):
         client.sendto(b"x" * size, ("127.0.0.1", endpoint.port))
     endpoint.read()
-    assert got == [0, 10]
+    assert got == [MAX_DATAGRAM, 0, 10]
     endpoint.stop()
 
 
-def test_what_the_kernel_does_not_take_is_counted(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_the_kernel_does_not_take_is_told(caplog: pytest.LogCaptureFixture) -> None:
     endpoint = UdpEndpoint(open_udp(0), lambda d: None)
     assert not endpoint.send(b"x", ("127.0.0.1", 9), ifindex=99999)
     assert not endpoint.send(b"x" * 70_000, ("127.0.0.1", 9))
-    assert endpoint.dropped == 2
     assert "event=send-failed" in caplog.text
     endpoint.stop()
 
