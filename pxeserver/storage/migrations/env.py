@@ -3,7 +3,7 @@
 from alembic import context
 from sqlalchemy.engine import Connection
 
-from pxeserver.storage import tables_seen  # noqa: F401 - its tables belong to the metadata
+from pxeserver.storage import tables_cluster, tables_seen  # noqa: F401 - their tables belong to the metadata
 from pxeserver.storage.tables import Base
 
 connection: Connection = context.config.attributes["connection"]
