@@ -1,7 +1,7 @@
 """Wiring: builds every object of one process once, starts it, and stops it. A parts list, no logic.
 
-python -m pxeserver.app worker      the boot worker: DHCP, TFTP, HTTP, journal python -m pxeserver.app
-control     the control process: database, API
+    python -m pxeserver.app worker      the boot worker: DHCP, TFTP, HTTP, journal
+    python -m pxeserver.app control     the control process: database, API
 
 Both are started by the supervisor (`pxeserver run`) or by systemd, with their sockets open already
 (sockets.py).

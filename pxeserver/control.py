@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class KnownWorker:
-    """Implements api.rooms.Worker, and control_link.Hall on behalf of the hall."""
+    """Implements api.rooms.Worker, and control_link.Receiver on behalf of the hall."""
 
     def __init__(self, hall: Hall) -> None:
         self._hall = hall

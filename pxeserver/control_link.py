@@ -1,5 +1,5 @@
 """The control process's end of the channel: dials the boot worker, comes again when it goes, and carries
-for the hall.
+what both say.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,8 +23,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 """Seconds between attempts to reach the worker: it is back within two seconds after it was killed."""
 
 
-class Hall(Protocol):
-    """What the link needs of live.Hall."""
+class Receiver(Protocol):
+    """Takes what the worker tells and answers its questions: control.KnownWorker."""
 
     async def worker_connected(self, link: WorkerConnection, hello: wire.WorkerHello) -> None:
         """Send everything over this link, and push changes to it from now on."""
@@ -108,10 +108,9 @@ class WorkerConnection:
 class WorkerDialer:
     """Keeps a connection to the worker for as long as `run` runs."""
 
-    def __init__(self, path: Path, hall: Hall, connected: Callable[[bool], None] = lambda _: None) -> None:
+    def __init__(self, path: Path, receiver: Receiver) -> None:
         self._path = path
-        self._hall = hall
-        self._connected = connected
+        self._receiver = receiver
         self._answering: set[asyncio.Future[None]] = set()
 
     async def run(self) -> None:
@@ -144,8 +143,7 @@ class WorkerDialer:
                 return False
             greeted = True
             log.info("worker connected", extra={"pid": hello.pid, "last_seq": hello.last_seq})
-            self._connected(True)
-            sending = asyncio.ensure_future(self._hall.worker_connected(link, hello))
+            sending = asyncio.ensure_future(self._receiver.worker_connected(link, hello))
             try:
                 await self._listen(channel, link, sending)
             finally:
@@ -154,8 +152,7 @@ class WorkerDialer:
         except (ChannelError, TimeoutError, ConnectionError) as error:
             log.warning("channel closed", extra={"error": error or "no hello"})
         finally:
-            self._hall.worker_gone(link)
-            self._connected(False)
+            self._receiver.worker_gone(link)
             await channel.close()
             if greeted:
                 log.warning("worker away")
@@ -171,21 +168,21 @@ class WorkerDialer:
         match frame.k:
             case "entry":
                 entry = decode(frame, wire.Entry)
-                self._hall.ingest_entry(entry.seq, entry.promise)
+                self._receiver.ingest_entry(entry.seq, entry.promise)
             case "tables":
-                self._hall.ingest_tables(decode(frame, wire.Tables))
+                self._receiver.ingest_tables(decode(frame, wire.Tables))
             case "event":
-                self._hall.ingest_event(decode(frame, wire.EventBody).event)
+                self._receiver.ingest_event(decode(frame, wire.EventBody).event)
             case "ignored":
                 ignored = decode(frame, wire.Ignored)
-                self._hall.ignored(ignored.reason, ignored.count)
+                self._receiver.ignored(ignored.reason, ignored.count)
             case "site":
-                self._hall.site(decode(frame, wire.SiteBody))
+                self._receiver.site(decode(frame, wire.SiteBody))
             case "question":
                 question = decode(frame, wire.Question)
                 self._start(self._answer(question, link))
             case "stats":
-                self._hall.stats(decode(frame, wire.Stats).counters)
+                self._receiver.stats(decode(frame, wire.Stats).counters)
             case _:
                 log.warning("unknown frame", extra={"kind": frame.k})
 
@@ -196,7 +193,7 @@ class WorkerDialer:
 
     async def _answer(self, question: wire.Question, link: WorkerConnection) -> None:
         try:
-            body = dict(await self._hall.answer(question.kind, question.body))
+            body = dict(await self._receiver.answer(question.kind, question.body))
         except Exception as error:  # noqa: BLE001 - one question that fails must not end the channel
             log.error("question not answered", extra={"kind": question.kind, "error": error})
             link.answer(wire.Answer(question.id, None, str(error)))

@@ -25,7 +25,8 @@ def notify(**fields: str) -> None:
         return
     if address.startswith("@"):
         address = "\0" + address[1:]
-    text = "\n".join(f"{key}={value}" for key, value in fields.items())
+    # One field a line: an error's text of several lines must not become fields.
+    text = "\n".join(f"{key}={' '.join(value.splitlines())}" for key, value in fields.items())
     with (
         contextlib.suppress(OSError),
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as out,

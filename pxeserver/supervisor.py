@@ -139,7 +139,12 @@ class Supervisor:
     async def _keep(self, child: Child) -> None:
         failures = 0
         while not self._stop.is_set():
-            code = await self._one_life(child)
+            try:
+                code = await self._one_life(child)
+            except OSError as error:
+                # No memory or process to be had for a moment: the sockets and the other child stay.
+                log.error("process cannot be started", extra={"child": child.name, "error": error})
+                child.ready_at, code = None, 1
             if self._stop.is_set():
                 return
             lived = time.monotonic() - child.ready_at if child.ready_at is not None else 0.0
@@ -216,7 +221,8 @@ class Supervisor:
                 child.spare.close()
                 child.spare = None
             if child.ready_at is not None and child.spare is None:
-                child.spare = await self._spawn(child, waits=True)
+                with contextlib.suppress(OSError):  # tried again in a second, as when it dies
+                    child.spare = await self._spawn(child, waits=True)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), 1.0)
         if child.spare is not None:

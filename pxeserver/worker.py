@@ -8,6 +8,7 @@ so when it is away.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import secrets
@@ -102,6 +103,7 @@ class BootWorker:
         self._nodes = NodeTable()
         self._site = Site()
         self._unknown: str | None = None
+        self._recording: set[asyncio.Future[None]] = set()
 
     # ------------------------------------------------------------------------------- what the servers call
 
@@ -134,14 +136,28 @@ class BootWorker:
         self.control.ignored(ignore)
 
     async def record(self, *promises: Promise) -> None:
-        """Make promises durable, then apply them and pass them on. OSError where the disk refuses."""
-        if not promises:
-            return
+        """Make promises durable, then apply them and pass them on. OSError where the disk refuses.
+
+        A caller that is cancelled meanwhile stops waiting, no more: what is on disk also counts in memory,
+        and reaches the control process before anything later does.
+        """
+        if promises:
+            task = asyncio.ensure_future(self._record(promises))
+            self._recording.add(task)
+            task.add_done_callback(self._recorded)
+            await asyncio.shield(task)
+
+    async def _record(self, promises: tuple[Promise, ...]) -> None:
         last = await self._journal.append(*promises)
         first = last - len(promises) + 1
         for promise in promises:
             self._apply(promise)
         self.control.entries((first + i, promise) for i, promise in enumerate(promises))
+
+    def _recorded(self, task: asyncio.Future[None]) -> None:
+        self._recording.discard(task)
+        if not task.cancelled():
+            task.exception()  # its caller has it, unless that is gone
 
     async def ask(self, kind: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Ask the control process; ControlAway where it does not answer in time."""

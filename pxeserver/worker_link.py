@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pxeserver import channel as wire
+from pxeserver import logs
 from pxeserver.boot.catalog import NodeTable
 from pxeserver.boot.model import Event, Ignore, Lease, Promise, PromiseKind
 from pxeserver.channel import Channel, ChannelError, Envelope, decode, encode
@@ -105,8 +106,8 @@ class ControlLink:
         number = next(self._numbers)
         future: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
         self._questions[number] = future
-        self.put("question", wire.Question(number, kind, dict(body)))
         try:
+            self.put("question", wire.Question(number, kind, dict(body)))
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await future
         except TimeoutError:
@@ -157,7 +158,7 @@ class ControlLink:
         if self._channel is not None:
             old = self._channel
             self._lose()
-            await old.close()
+            old.abort()  # waiting until it has taken what was sent would wait for ever, if it is stuck
         self._channel = channel
         self._table = None
         self._sent_seq, self._behind = 0, True
@@ -165,6 +166,8 @@ class ControlLink:
         channel.send("site", self._site_body())
         log.info("control process connected")
         sender = asyncio.ensure_future(self._send_all(channel))
+        # With a sender that failed nothing would travel any more, while both ends look connected.
+        sender.add_done_callback(lambda _: channel.abort())
         try:
             while (frame := await channel.receive()) is not None:
                 self._take(frame)
@@ -211,6 +214,8 @@ class ControlLink:
                     await channel.drain()
         except ConnectionError:
             return  # the receiving side sees it too, and ends the connection
+        except ChannelError as error:
+            log.error("not sent to the control process", extra={"error": error})
 
     def _next_batch(self) -> list[tuple[str, object]]:
         if self._behind:
@@ -329,6 +334,9 @@ class ControlLink:
             counts, self._ignored = self._ignored, Counter()
             for reason, count in counts.items():
                 self.put("ignored", wire.Ignored(reason, count))
-            self.put(
-                "stats", wire.Stats({"events_dropped": self.dropped, "attempts": len(self._worker.attempts)})
-            )
+            counters: dict[str, int | float] = {
+                "events_dropped": self.dropped,
+                "attempts": len(self._worker.attempts),
+                "log_lines_lost": logs.lost[0],
+            }
+            self.put("stats", wire.Stats(counters))

@@ -83,11 +83,6 @@ class Edit(NodeEdits):
         await self._records.put_loader(new)
         self._note_put("loaders", arch_name(loader.arch), old, new)
 
-    async def remove_loader(self, arch: int) -> None:
-        """Have no loader for this architecture."""
-        old = (await self._records.loaders()).get(arch)
-        await self._remove("loaders", "loader", arch, None, old, users=[])
-
     async def set_policy(self, policy: Policy) -> None:
         """Replace the policy. What differs from the configuration file is stored, and holds over the file."""
         base = self._memory.base

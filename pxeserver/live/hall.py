@@ -25,7 +25,7 @@ from pxeserver.live.feed import Feed, Numbered
 from pxeserver.live.health import Trouble
 from pxeserver.live.intake import Intake
 from pxeserver.live.keeping import Keeping, Windows
-from pxeserver.live.link import WHOLE_TABLE_ABOVE, Pusher, WorkerLink
+from pxeserver.live.link import WHOLE_TABLE_ABOVE, Pusher, Table, WorkerLink
 from pxeserver.live.loss import NOTHING, Guard, WorkerKnows
 from pxeserver.live.memory import Memory, build_catalog, machine_of
 from pxeserver.live.questions import Check, Questions
@@ -135,7 +135,7 @@ class Hall:
             return
         self._intake.begin(last_seq, knows.acked)
         self._pusher.catalog(self._memory.catalog)
-        await self._pusher.send_all(*self._tables())
+        await self._pusher.send_all(self._table)
 
     def disconnected(self, link: WorkerLink) -> None:
         """The worker is away; harmless for a link that a newer one has replaced."""
@@ -190,20 +190,12 @@ class Hall:
             self._memory.catalog = catalog
             self._pusher.catalog(catalog)
         if len(edit.changed) > WHOLE_TABLE_ABOVE:
-            await self._pusher.send_all(*self._tables())
+            await self._pusher.send_all(self._table)
 
     async def _new_catalog(self, connection: AsyncConnection, edit: Edit) -> Catalog | None:
         if not edit.catalog_changed:
             return None
         return await build_catalog(connection, self._memory.base, self._memory.catalog.version)
-
-    async def use_policy(self, policy: Policy) -> None:
-        """The configuration file was read again; what people set in the database still holds over it."""
-        self._memory.base = policy
-        async with self._care.read() as connection:
-            catalog = await build_catalog(connection, policy, self._memory.catalog.version)
-        self._memory.catalog = catalog
-        self._pusher.catalog(catalog)
 
     # ------------------------------------------------------------------------------------------ reading
 
@@ -307,12 +299,12 @@ class Hall:
         """What SQLite finds wrong with the database; empty where it is sound."""
         return await self._care.integrity()
 
-    def _tables(self) -> tuple[tuple[Node, ...], tuple[Any, ...]]:
+    def _table(self) -> Table:
         return tuple(self._memory.nodes), tuple(self._memory.nodes.states())
 
     async def _send_everything(self) -> None:
         self._pusher.catalog(self._memory.catalog)
-        await self._pusher.send_all(*self._tables())
+        await self._pusher.send_all(self._table)
         self._pusher.resend()
 
     def _attempt_view(self, record: AttemptRecord) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from pxeserver.boot.catalog import Catalog
@@ -14,6 +14,9 @@ log = logging.getLogger(__name__)
 
 WHOLE_TABLE_ABOVE = 5000
 """A single edit of more nodes than this sends the whole table again: fewer frames, one checkpoint."""
+
+Table = tuple[tuple[Node, ...], tuple[NodeState, ...]]
+"""All nodes and their states, as they were at one moment."""
 
 
 class WorkerLink(Protocol):
@@ -55,6 +58,7 @@ class Pusher:
         self._link: WorkerLink | None = None
         self._sending: WorkerLink | None = None
         self._late: dict[int, Node | None] = {}
+        self._one_table = asyncio.Lock()
 
     @property
     def connected(self) -> bool:
@@ -103,20 +107,24 @@ class Pusher:
         if self._link is not None:
             self._link.resend()
 
-    async def send_all(self, nodes: tuple[Node, ...], states: tuple[NodeState, ...]) -> None:
-        """Send the whole table, then what changed meanwhile."""
-        link = self._link
-        if link is None:
-            return
-        self._sending = link
-        try:
-            await link.send_nodes(nodes, states)
-        except (ConnectionError, asyncio.IncompleteReadError) as error:
-            log.warning("worker went away while nodes were sent", extra={"error": error})
-        finally:
-            if self._sending is link:
+    async def send_all(self, table: Callable[[], Table]) -> None:
+        """Send the whole table, then what changed meanwhile.
+
+        Two tables never travel at the same time, where the parts of one would be taken for the other's; so
+        `table` is asked when its turn has come.
+        """
+        async with self._one_table:
+            link = self._link
+            if link is None:
+                return
+            self._sending = link
+            try:
+                await link.send_nodes(*table())
+            except (ConnectionError, asyncio.IncompleteReadError) as error:
+                log.warning("worker went away while nodes were sent", extra={"error": error})
+            finally:
                 self._sending = None
-        if self._link is link:
-            late, self._late = self._late, {}
-            for node_id, node in late.items():
-                self.node(node_id, node)
+            if self._link is link:
+                late, self._late = self._late, {}
+                for node_id, node in late.items():
+                    self.node(node_id, node)

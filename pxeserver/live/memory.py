@@ -12,7 +12,7 @@ from pxeserver.boot.model import Machine, Node, NodeState, Policy
 from pxeserver.boot.values import sort_groups
 from pxeserver.live.link import WHOLE_TABLE_ABOVE, Pusher
 from pxeserver.storage.catalogs import Catalogs
-from pxeserver.storage.machines import Audit, Machines, first_sighting
+from pxeserver.storage.machines import MACHINES_KEPT, Audit, Machines, first_sighting
 from pxeserver.storage.nodes import Nodes
 from pxeserver.storage.promises import Promises
 from pxeserver.storage.records import MachineRecord
@@ -42,7 +42,7 @@ class Memory:
         catalog = await build_catalog(connection, self.base, self.catalog.version)
         nodes, promises = Nodes(connection), Promises(connection)
         table = NodeTable(await nodes.all(), await promises.states())
-        machines = await Machines(connection).all(limit=10_000)
+        machines = await Machines(connection).all(limit=MACHINES_KEPT)
         self.awaiting = await nodes.count_awaiting()
         self.position, self.given_out = await promises.position(), await nodes.given_out()
         self.catalog, self.nodes = catalog, table
@@ -95,6 +95,17 @@ class Memory:
         """The code of the unknown machine that was last seen with this MAC address."""
         code = self._code_by_mac.get(mac)
         return code if code in self.machines else None
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so many unknown machines are kept that the ones not seen for longest have to go."""
+        return max(len(self.machines), len(self._code_by_mac)) > MACHINES_KEPT * 1.1
+
+    def trim(self) -> None:
+        """Forget the unknown machines that were not seen for longest, beyond MACHINES_KEPT."""
+        newest = sorted(self.machines.values(), key=lambda m: m.last_seen, reverse=True)[:MACHINES_KEPT]
+        self.machines = {machine.code: machine for machine in newest}
+        self._code_by_mac = {machine.mac: machine.code for machine in newest}
 
     def sight(self, code: str, machine: Machine, at: float, times: int) -> None:
         """An unknown machine asked."""

@@ -92,11 +92,15 @@ class Seen:
         for code in self.superseded:
             await machines.forget(code)
         await machines.seen({code: (s.machine, s.at, s.times) for code, s in self.machines.items()})
+        if self._memory.crowded:
+            await machines.trim()
         if self._memory.awaiting > 0:
             await edit.bind({code: s.machine for code, s in self.machines.items()})
 
     def remember(self) -> None:
         """Take over into memory what was committed."""
+        if self._memory.crowded:
+            self._memory.trim()
         for code in self.superseded:
             self._memory.machines.pop(code, None)
         for code, sighting in self.machines.items():

@@ -53,7 +53,6 @@ class AttemptLog:
         *,
         mac: str | None = None,
         node_id: int | None = None,
-        open_only: bool = False,
         before: float | None = None,
     ) -> list[AttemptRecord]:
         """Attempts, newest first, without their events."""
@@ -61,7 +60,6 @@ class AttemptLog:
         for wanted, condition in (
             (mac is not None, AttemptRow.mac == mac),
             (node_id is not None, AttemptRow.node_id == node_id),
-            (open_only, AttemptRow.closed.is_(None)),
             (before is not None, AttemptRow.started < (before or 0.0)),
         ):
             query = query.where(condition) if wanted else query

@@ -131,9 +131,14 @@ class Database:
         return problems + [f"{row[0]} row {row[1]} refers to a missing {row[2]}" for row in references]
 
     async def close(self) -> None:
-        """Close all connections; the last one folds the write-ahead log into the file."""
-        await self._reader.dispose()
-        await self._writer.dispose()
+        """Close all connections once the transaction that writes has ended.
+
+        The last one folds the write-ahead log into the file. A writer that went on after this would commit
+        into a file that a restore has just taken away.
+        """
+        async with self._one_writer:
+            await self._reader.dispose()
+            await self._writer.dispose()
 
 
 async def _statement(connection: AsyncConnection, statement: str, *values: object) -> list[Any]:

@@ -19,7 +19,7 @@ from pxeserver.storage import schema
 
 BUSY_TIMEOUT_MS = 5000
 """How long a statement waits for another process's lock before it is refused."""
-_COMPANIONS = ("", "-wal", "-shm")
+_COMPANIONS = ("-shm", "-wal")
 
 
 class DatabaseUnavailable(Exception):  # noqa: N818 - a state of the world, not a fault of the caller
@@ -62,6 +62,9 @@ def translated(path: Path) -> Iterator[None]:
         raise unavailable(path, cause) from error
     except sqlite3.Error as error:
         raise unavailable(path, error) from error
+    except UnicodeDecodeError as error:
+        # Of SQLite's own message, which quotes a damaged schema.
+        raise DatabaseUnavailable("corrupt", f"{path}: its schema is damaged") from error
     except PermissionError as error:
         raise DatabaseUnavailable("read-only", f"{path}: {error.strerror}") from error
     except OSError as error:
@@ -116,8 +119,8 @@ def replace_file(path: Path, source: Path) -> Path | None:
         aside = _free_name(path, "replaced")
         # A second name, not a rename: at no moment is there no database under its own name.
         aside.hardlink_to(path)
-        for companion in _COMPANIONS[1:]:
-            path.with_name(path.name + companion).unlink(missing_ok=True)
+        # A log that could not be folded in, because somebody reads the old file, holds its newest commits.
+        _move_companions(path, aside)
     publish(part, path)
     return aside
 
@@ -133,12 +136,17 @@ def remove_unfinished(*folders: Path) -> None:
 def set_aside(path: Path, why: str) -> Path:
     """Rename the closed database and its log, so that nothing is lost; returns the new name."""
     aside = _free_name(path, why)
-    for companion in reversed(_COMPANIONS):
+    _move_companions(path, aside)
+    path.rename(aside)
+    _fsync_dir(path.parent)
+    return aside
+
+
+def _move_companions(path: Path, aside: Path) -> None:
+    for companion in _COMPANIONS:
         source = path.with_name(path.name + companion)
         if source.exists():
             source.rename(aside.with_name(aside.name + companion))
-    _fsync_dir(path.parent)
-    return aside
 
 
 def create(path: Path) -> None:
@@ -177,6 +185,8 @@ def inspect(path: Path, backups: Path) -> str | None:
         if unavailable(path, error).reason != "corrupt":
             raise
         problem, revision = str(error), None
+    except UnicodeDecodeError:
+        problem, revision = "its schema is no text", None
     if problem:
         raise _corrupt(path, f"is damaged ({problem})", set_aside(path, "corrupt"), backups)
     if revision is not None and not schema.is_known(revision):
@@ -200,6 +210,8 @@ def _problem(path: Path) -> str:
     try:
         row = connection.execute("PRAGMA quick_check(1)").fetchone()
         return "" if row and row[0] == "ok" else str(row[0] if row else "no answer")
+    except UnicodeDecodeError:
+        return "its own error message cannot be read"  # SQLite quotes the damaged bytes
     finally:
         connection.close()
 

@@ -217,12 +217,9 @@ class Journal:
                 entries = self._number(batch)
                 try:
                     size = await loop.run_in_executor(self._thread, self._segments.write, entries)
-                except OSError as error:
+                except Exception as error:  # noqa: BLE001 - their callers get it; those that wait go on
                     _fail(batch, error)
                     continue
-                except BaseException as error:
-                    _fail(batch, RuntimeError(f"the journal stopped: {error!r}"))
-                    raise
                 self._since_checkpoint += size
                 for seq, promise in entries:
                     self._tables.apply(promise)

@@ -90,7 +90,7 @@ class Segments:
             self._io.fsync(active.handle)
             if active.segment.size == 0:
                 self._io.fsync_dir(self._dir)
-        except OSError:
+        except BaseException:
             self._abandon(active)
             raise
         active.segment.size += len(data)

@@ -108,14 +108,16 @@ class Inventories:
     async def add(
         self, mac: str, node_id: int | None, attempt: str, at: float, body: Mapping[str, Any]
     ) -> None:
-        """Store a report; of one machine the newest INVENTORIES_KEPT stay, of all unknown ones
-        UNKNOWN_INVENTORIES_KEPT.
+        """Store a report; of one machine, whatever MAC addresses it gives, the newest INVENTORIES_KEPT
+        stay, of all unknown ones UNKNOWN_INVENTORIES_KEPT.
         """
         values = {"mac": mac, "node_id": node_id, "attempt": attempt, "at": at, "body": dict(body)}
         await self._connection.execute(insert(InventoryRow).values(**values))
         bounds = [(InventoryRow.mac == mac, INVENTORIES_KEPT)]
         if node_id is None:
             bounds.append((InventoryRow.node_id.is_(None), UNKNOWN_INVENTORIES_KEPT))
+        else:
+            bounds.append((InventoryRow.node_id == node_id, INVENTORIES_KEPT))
         for those, kept in bounds:
             rest = select(InventoryRow.id).where(those).order_by(InventoryRow.id.desc()).offset(kept)
             await self._connection.execute(delete(InventoryRow).where(InventoryRow.id.in_(rest)))

@@ -62,14 +62,6 @@ class Nodes:
         rows = await self._connection.execute(select(*_COLUMNS).order_by(NodeRow.id))
         return [_node(row, macs.get(row[0], ()), consents.get(row[0], ())) for row in rows]
 
-    async def records(self) -> list[NodeRecord]:
-        """Every node with its stamp, by name."""
-        nodes = {node.id: node for node in await self.all()}
-        rows = await self._connection.execute(
-            select(NodeRow.id, NodeRow.version, *_MORE).order_by(NodeRow.name)
-        )
-        return [_record(nodes[row[0]], row[1], tuple(row)[2:]) for row in rows]
-
     async def find(self, name: str) -> NodeRecord | None:
         """The node of this name."""
         return await self._one(NodeRow.name == name)
@@ -107,10 +99,6 @@ class Nodes:
         """The number of the node's newest boot-once order, also when it was taken back."""
         query = select(NodeRow.boot_once_number).where(NodeRow.id == node_id)
         return await self._connection.scalar(query) or 0
-
-    async def add(self, record: NodeRecord) -> NodeRecord:
-        """Insert a node; its number is given by the database."""
-        return (await self.add_many([record]))[0]
 
     async def add_many(self, records: list[NodeRecord]) -> list[NodeRecord]:
         """Insert nodes in this order; their numbers grow in the same order."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -238,7 +240,9 @@ async def test_the_policy_of_the_file_holds_where_nobody_set_another(tmp_path: P
         await edit.set_policy(
             replace(base, unknown="ignore", subnets=(*base.subnets[:1], Subnet("10.1.0.0/24", mtu=9000)))
         )
-    await hall.use_policy(replace(base, menu_timeout=5))
+    await hall.close()
+    hall = Hall(tmp_path / "db.sqlite3", policy=replace(base, menu_timeout=5))
+    await hall.start()
     policy = hall.catalog().policy
     assert (policy.unknown, policy.menu_timeout, policy.subnets[1].mtu) == ("ignore", 5, 9000)
     async with hall.edit(by="cli") as edit:
@@ -283,3 +287,36 @@ async def test_every_change_is_in_the_audit_trail(hall: Hall, image) -> None:
         ("ann", "hold", "nodes", "n1", 2),
         ("ann", "remove", "nodes", "n1", 3),
     ]
+
+
+async def test_two_tables_are_never_under_way_together(
+    hall: Hall, link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large table goes in parts, and the parts of one would be taken for another's."""
+    monkeypatch.setattr("pxeserver.live.hall.WHOLE_TABLE_ABOVE", 2)
+    monkeypatch.setattr("pxeserver.live.memory.WHOLE_TABLE_ABOVE", 2)
+    go_on, under_way, send = asyncio.Event(), [0, 0], link.send_nodes
+
+    async def slowly(nodes: Iterable[Node], states: Iterable[NodeState]) -> None:
+        under_way[0] += 1
+        under_way[1] = max(under_way)
+        await go_on.wait()
+        under_way[0] -= 1
+        await send(nodes, states)
+
+    async def add(*names: str) -> None:
+        async with hall.edit(by="cli") as edit:
+            await edit.add_nodes([Node(0, name, serial=f"serial {name}") for name in names])
+
+    monkeypatch.setattr(link, "send_nodes", slowly)
+    connecting = asyncio.ensure_future(hall.connected(link, 0))
+    await asyncio.sleep(0)
+    many = asyncio.ensure_future(add("a1", "a2", "a3"))
+    async with asyncio.timeout(5):
+        while hall.node("a3") is None:
+            await asyncio.sleep(0.01)
+        await add("later")
+        go_on.set()
+        await asyncio.gather(connecting, many)
+    assert under_way == [0, 1]
+    assert sorted(node.name for node in link.table) == ["a1", "a2", "a3", "later"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -197,3 +199,33 @@ async def test_the_boots_of_a_machine_become_its_node_s(hall: Hall, event) -> No
     await hall.settled()
     assert [a["id"] for a in await hall.attempts(node="web1")] == ["a1"]
     assert [a["id"] for a in await hall.attempts(node="n1")] == ["a3"]
+
+
+async def test_forged_machines_fill_neither_memory_nor_database(
+    hall: Hall, event, clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("live.memory", "storage.machines"):
+        monkeypatch.setattr(f"pxeserver.{module}.MACHINES_KEPT", 20)
+    for number in range(200):
+        clock.now += 1
+        appear(hall, event, number)
+        await hall.settled()
+    newest = [machine.mac for _, machine, _ in hall.machines()]
+    assert newest == [mac(199 - i) for i in range(len(newest))]
+    assert 20 <= len(newest) <= 24
+    await hall.close()
+    with closing(sqlite3.connect(tmp_path / "db.sqlite3")) as connection:
+        assert connection.execute("SELECT count(*) FROM machines").fetchone()[0] <= 24
+
+
+async def test_one_machine_with_many_addresses_is_bounded_too(
+    hall: Hall, event, clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pxeserver.live.memory.MACHINES_KEPT", 20)
+    for number in range(200):
+        clock.now += 1
+        hall.ingest_event(event(EventKind.DISCOVERED, f"a{number}", mac(number), uuid=UUID % 1))
+        await hall.settled()
+    ((_, machine, _),) = hall.machines()
+    assert machine.mac == mac(199)
+    assert len(hall._memory._code_by_mac) <= 24

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -190,6 +193,19 @@ async def test_reports_of_machines_that_are_no_nodes_are_bounded(
         told = await hall.inventory(f"n{number}")
         kept += [disk["serial"] for disk in told["disks"]] if told else []
     assert kept == ["S4", "S5", "S6"]
+
+
+async def test_reports_of_a_node_are_bounded_whatever_address_they_name(
+    hall: Hall, image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pxeserver.storage.machines.INVENTORIES_KEPT", 3)
+    await prepared(hall, image, order=False)
+    for number in range(1, 7):
+        machine = {"mac": f"52:54:00:00:09:{number:02x}"}
+        body = {"attempt": "a1", "machine": machine, "node_id": 1, "inventory": {}}
+        await hall.answer("inventory", body)
+    with closing(sqlite3.connect(tmp_path / "db.sqlite3")) as connection:
+        assert connection.execute("SELECT count(*) FROM inventories").fetchone() == (3,)
 
 
 async def test_a_waiting_machine_is_told_which_node_it_is(hall: Hall, image: Image) -> None:

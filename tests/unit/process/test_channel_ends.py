@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pxeserver import sockets, worker_link
+from pxeserver import channel, sockets, worker_link
 from pxeserver.boot.catalog import Catalog
 from pxeserver.boot.model import (
     Event,
@@ -336,3 +336,42 @@ async def test_a_default_policy_gives_way_to_another_server(
     worker.leave_unknown_to_others(False)
     assert worker.catalog().policy.unknown == "menu"
     await journal.close()
+
+
+async def test_a_caller_that_goes_away_leaves_no_gap(bench: Bench) -> None:
+    async with bench.control(FakeHall()) as hall:
+        hasty = asyncio.ensure_future(bench.worker.record(state(1)))
+        await asyncio.sleep(0)
+        hasty.cancel()
+        await bench.worker.record(state(2))
+        await until(hall, lambda: len(hall.entries) == 2)
+        await until(hall, lambda: not bench.journal.pending())
+
+
+async def test_what_cannot_be_sent_does_not_silence_the_worker(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench.control(FakeHall()) as hall:
+        monkeypatch.setattr("pxeserver.channel.MAX_FRAME", 2000)
+        bench.link.event(Event(1.0, EventKind.OFFERED, "a", "52:54:00:00:00:01", detail={"x": "y" * 3000}))
+        await until(hall, lambda: hall.link is None)
+        await until(hall, lambda: hall.link is not None and bench.link.connected)
+        await bench.worker.record(state(1))
+        await until(hall, lambda: hall.entries)
+
+
+async def test_a_new_control_process_does_not_wait_for_a_stuck_one(bench: Bench) -> None:
+    """A process that was stopped reads nothing and closes nothing."""
+    _, writer = await asyncio.open_unix_connection(str(bench.folder / "worker.sock"))
+    writer.write(channel.encode("hello", channel.Hello()))
+    async with asyncio.timeout(5):
+        while not bench.link.connected:
+            await asyncio.sleep(0.01)
+    writer.transport.pause_reading()
+    for number in range(40):
+        bench.link.put("site", SiteBody(why=f"{number}" + "x" * 500_000))
+    await asyncio.sleep(0.05)
+    async with bench.control(FakeHall()) as hall:
+        await bench.worker.record(state(1))
+        await until(hall, lambda: hall.entries)
+    writer.transport.abort()

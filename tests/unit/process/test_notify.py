@@ -17,6 +17,15 @@ def test_fields_arrive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert parse(sock.recv(4096)) == {"READY": "1", "STATUS": "serving eth0=x"}
 
 
+def test_a_text_of_several_lines_is_one_field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(tmp_path / "n"))
+        sock.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "n"))
+        notify(STATUS="failed: one\nREADY=1")
+        assert parse(sock.recv(4096)) == {"STATUS": "failed: one READY=1"}
+
+
 def test_an_abstract_address_works(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind("\0pxeserver-test-notify")

@@ -1,6 +1,7 @@
 """The supervisor's promises, with small children in the place of the real ones."""
 
 import asyncio
+import errno
 import os
 import signal
 import sys
@@ -108,6 +109,25 @@ async def test_one_child_that_cannot_start_leaves_the_other_alone(tmp_path: Path
                 await asyncio.sleep(0.05)
         assert heard.pids() == [pid]
         assert not gone(pid)
+
+
+async def test_a_child_that_cannot_be_started_for_a_moment_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard, start, refused = Heard(), asyncio.create_subprocess_exec, []
+
+    async def no_memory_twice(*words: str, **more: object) -> asyncio.subprocess.Process:
+        if len(heard.pids()) == 1 and len(refused) < 2:
+            refused.append(words)
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+        return await start(*words, **more)
+
+    monkeypatch.setattr("asyncio.create_subprocess_exec", no_memory_twice)
+    async with running(tmp_path, child(READY + "time.sleep(60)", heard)) as (_, task):
+        os.kill(await heard.pid(0), signal.SIGKILL)
+        await heard.pid(1)
+        assert len(refused) == 2
+        assert not task.done()
 
 
 async def test_a_child_that_stalls_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

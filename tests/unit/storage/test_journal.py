@@ -354,3 +354,19 @@ def test_the_worker_s_journal_brings_no_database_along() -> None:
     names = "('sqlalchemy', 'sqlite3', 'aiohttp')"
     code = f"import sys, pxeserver.storage.journal; sys.exit(any(n in sys.modules for n in {names}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+async def test_a_promise_that_cannot_be_written_down_stops_nobody(tmp_path: Path) -> None:
+    journal, _ = await opened(tmp_path)
+    hostile = Promise(PromiseKind.STATE, state=NodeState(7, reason="\ud800"))
+    first = asyncio.ensure_future(journal.append(hostile))
+    await asyncio.sleep(0)  # the flusher has taken it; what comes now waits for the next round
+    second = asyncio.ensure_future(journal.append(state(1)))
+    async with asyncio.timeout(5):
+        with pytest.raises(UnicodeEncodeError):
+            await first
+        await second
+    await journal.close()
+    journal, found = await opened(tmp_path)
+    assert [s.node_id for s in found.states] == [1]
+    await journal.close()
