@@ -8,6 +8,7 @@ it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from dataclasses import dataclass
@@ -117,7 +118,6 @@ class TftpServer:
         while seen < DATAGRAMS_A_TURN and sock.fileno() >= 0:
             received = sock.receive()
             if received is None:
-                self._unreachable(sock, now)
                 break
             seen += 1
             datagram, ancillary, peer = received
@@ -130,6 +130,7 @@ class TftpServer:
                 self._after(entry, now)
             else:
                 self._not_of_a_transfer(sock, datagram, ancillary, peer)
+        self._unreachable(sock, now)
         if sock is self._main:
             self._unread = seen == DATAGRAMS_A_TURN
         self._arm()
@@ -140,6 +141,10 @@ class TftpServer:
         if where is None or where.broadcast:
             # RFC 1123 section 4.2.3.5: a request to a broadcast address is not answered.
             self._plane.ignored(Ignore(Reason.NOT_A_REQUEST, peer[0]))
+            return
+        if peer[1] == 0:
+            # Nobody can be answered there (RFC 768: zero is a port that is not used); the kernel refuses to.
+            self._plane.ignored(Ignore(Reason.MALFORMED, peer[0]))
             return
         site, policy = self._plane.site(), self._plane.catalog().policy
         interface = self._links.of(site, policy).interface(peer[0], where.interface, where.local)
@@ -235,10 +240,6 @@ class TftpServer:
             if entry is not None and entry.owner.sock is sock:
                 entry.transfer.unreachable()
                 self._after(entry, now)
-        if sock.disturbed and sock.fileno() >= 0:
-            sock.disturbed = False
-            self._loop.remove_reader(sock.fileno())
-            self._loop.add_reader(sock.fileno(), self._readable, sock)
 
     # --------------------------------------------------------------------------------------- datagrams out
 
@@ -251,7 +252,10 @@ class TftpServer:
                 delivery.sock.send(outgoing, entry.peer, delivery.ancillary)
             except OSError as fault:
                 log.error("tftp cannot send address=%s file=%r error=%s", entry.peer[0], delivery.name, fault)
-                transfer.stop(End.FAULT, str(fault))
+                transfer.stop(End.FAULT, "the server cannot send the file")
+                # Where the content is at fault (a disk error under the mapping) the client can still be told.
+                with contextlib.suppress(OSError):
+                    delivery.sock.send(transfer.packets_to_send(), entry.peer, delivery.ancillary)
         if entry.half_open and transfer.proven:
             self._reporter.started(entry)
         self._transfers.touched(entry)
@@ -265,7 +269,11 @@ class TftpServer:
 
     def _refuse(self, arrival: _Arrival, code: ErrorCode, message: str) -> None:
         error = packet.encode(packet.Error(code, message))
-        arrival.sock.send([(error, b"")], arrival.peer, leave_from(arrival.where.local))
+        try:
+            arrival.sock.send([(error, b"")], arrival.peer, leave_from(arrival.where.local))
+        except OSError as fault:
+            # Our address on that link may have gone between the request and this.
+            log.warning("tftp cannot refuse address=%s error=%s", arrival.peer[0], fault)
 
     def _close(self, sock: TftpSocket) -> None:
         if sock.fileno() >= 0:

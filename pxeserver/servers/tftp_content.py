@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
@@ -13,7 +14,7 @@ from pxeserver.servers.plane import OpenFile
 READ_AHEAD_BYTES = 64 * 1024 * 1024
 """Files up to this size are asked for from the disk at once, so that sending rarely waits for it."""
 
-LARGEST_NETASCII = 16 * 1024 * 1024
+LARGEST_NETASCII = 1024 * 1024
 """Bytes; netascii is for texts, and its translation is made in memory."""
 
 
@@ -49,21 +50,34 @@ class Mapping:
 
 
 class Mappings:
-    """Opens contents. Transfers of one file share one mapping, whose pages are then faulted in once."""
+    """Opens contents. Transfers of one file share one mapping, whose pages are then faulted in once, and one
+    translation, or a flood of requests would fill the memory."""
 
     def __init__(self, open_file: Callable[[FileRef], OpenFile]) -> None:
         self._open = open_file
-        self._shared: WeakValueDictionary[str, Mapping] = WeakValueDictionary()
+        self._shared: WeakValueDictionary[tuple[str, bool], Mapping] = WeakValueDictionary()
 
-    def get(self, content: FileRef | bytes) -> Mapping:
-        """The content mapped. FileNotFoundError where it is not in the store, other OSErrors where the store
-        is broken."""
+    def get(self, content: FileRef | bytes, *, netascii: bool = False) -> Mapping:
+        """The content mapped, or translated, for which it must not be larger than LARGEST_NETASCII.
+
+        FileNotFoundError where it is not in the store, other OSErrors where the store is broken.
+        """
         if isinstance(content, bytes):
-            return Mapping(memoryview(content))
-        shared = self._shared.get(content.sha256)
+            return Mapping(memoryview(to_netascii(content) if netascii else content))
+        key = (content.sha256, netascii)
+        shared = self._shared.get(key)
         if shared is None:
-            shared = self._shared[content.sha256] = self._map(content)
+            shared = self._shared[key] = self._translate(content) if netascii else self._map(content)
         return shared
+
+    def _translate(self, file: FileRef) -> Mapping:
+        opened = self._open(file)
+        try:
+            # Read, not mapped: a disk error then is an OSError, and not a signal that ends the process.
+            content = os.pread(opened.fd, opened.size, 0)
+        finally:
+            opened.close()
+        return Mapping(memoryview(to_netascii(content)))
 
     def _map(self, file: FileRef) -> Mapping:
         opened = self._open(file)
@@ -78,6 +92,6 @@ class Mappings:
         return Mapping(memoryview(mapped))
 
 
-def to_netascii(content: bytes | memoryview) -> bytes:
+def to_netascii(content: bytes) -> bytes:
     """RFC 764 as RFC 1350 uses it: line ends are CR LF, and a CR that is none is CR NUL."""
-    return bytes(content).replace(b"\r", b"\r\0").replace(b"\n", b"\r\n")
+    return content.replace(b"\r", b"\r\0").replace(b"\n", b"\r\n")

@@ -12,7 +12,7 @@ from pxeserver.protocols.tftp.packet import ErrorCode, Opcode, Request
 from pxeserver.protocols.tftp.retransmission import Timing
 from pxeserver.protocols.tftp.transfers import Limits, Peer
 from pxeserver.servers.plane import Plane
-from pxeserver.servers.tftp_content import LARGEST_NETASCII, Mapping, Mappings, Resolve, Served, to_netascii
+from pxeserver.servers.tftp_content import LARGEST_NETASCII, Mapping, Mappings, Resolve, Served
 
 log = logging.getLogger(__name__)
 
@@ -88,8 +88,13 @@ class Requests:
         return Granted(served, name, mapping, self._agree(request, len(mapping.view), interface))
 
     def _content(self, served: Served, name: str, mode: str) -> Mapping | Refusal:
+        content, netascii = served.content, mode == "netascii"
+        size = len(content) if isinstance(content, bytes) else content.size
+        if netascii and size > LARGEST_NETASCII:
+            text = "too large for netascii, use octet"
+            return Refusal(ErrorCode.NOT_DEFINED, text, Reason.TOO_LARGE, name, served)
         try:
-            mapping = self._mappings.get(served.content)
+            return self._mappings.get(content, netascii=netascii)
         except FileNotFoundError:
             code, text = ErrorCode.FILE_NOT_FOUND, "file is not in the store"
             return Refusal(code, text, Reason.NOT_FOUND, name, served)
@@ -99,12 +104,6 @@ class Requests:
             log.error("tftp store unavailable file=%r error=%s", name, fault)
             code, text = ErrorCode.NOT_DEFINED, "file store unavailable"
             return Refusal(code, text, Reason.STORE_UNAVAILABLE, name, served)
-        if mode == "octet":
-            return mapping
-        if len(mapping.view) > LARGEST_NETASCII:
-            text = "too large for netascii, use octet"
-            return Refusal(ErrorCode.NOT_DEFINED, text, Reason.TOO_LARGE, name, served)
-        return Mapping(memoryview(to_netascii(mapping.view)))
 
     def _agree(self, request: Request, size: int, interface: Interface) -> Agreement:
         fitting = largest_blksize(interface.mtu)

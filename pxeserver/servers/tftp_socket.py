@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import select
 import socket
 import struct
 from collections.abc import Sequence
@@ -46,8 +47,14 @@ _MOST_SEGMENTS = 64
 
 _ANCILLARY_ROOM = socket.CMSG_SPACE(_PKTINFO.size)
 
-_PENDING = {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EMSGSIZE}
-"""Errors that may be about an earlier packet to somebody else: one socket serves everybody."""
+_PENDING = {
+    errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENONET,
+    errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.EPROTO,
+}  # fmt: skip
+"""Errors that may be about an earlier packet to somebody else: one socket serves everybody.
+
+What the kernel makes of ICMP messages (icmp_err_convert in net/ipv4/icmp.c), which any host may send.
+"""
 
 _LOST = {errno.EAGAIN, errno.EINTR, errno.ENOBUFS, errno.EPERM}
 """Errors of a packet that did not go out: no room, or the host's own firewall dropped it."""
@@ -72,9 +79,10 @@ class TftpSocket:
         self._segmenting = True
         self.blocked = 0
         """Sends the kernel did not take at once."""
-        self.disturbed = False
-        """An ICMP error came. uvloop stops watching a socket at its first one: watch it anew, and set this
-        back."""
+        # ICMP errors make the socket itself look broken to its watcher, and uvloop stops watching at the
+        # first. An epoll object is readable whenever its socket is, and never broken.
+        self._watched = select.epoll()
+        self._watched.register(sock, select.EPOLLIN)
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
@@ -93,11 +101,12 @@ class TftpSocket:
         return int(self._socket.getsockname()[1])
 
     def fileno(self) -> int:
-        """For the event loop; -1 when closed."""
-        return self._socket.fileno()
+        """For the event loop to watch, and for nothing else; -1 when closed."""
+        return -1 if self._watched.closed else self._watched.fileno()
 
     def close(self) -> None:
         """Close; closing twice is harmless."""
+        self._watched.close()
         self._socket.close()
 
     def receive(self) -> tuple[bytes, Ancillary, Peer] | None:
@@ -110,7 +119,6 @@ class TftpSocket:
             except OSError as fault:
                 if fault.errno not in _PENDING:
                     raise
-                self.disturbed = True
                 continue
             return data, ancillary, peer
         return None
@@ -135,7 +143,6 @@ class TftpSocket:
                 _, ancillary, _, peer = self._socket.recvmsg(0, 512, socket.MSG_ERRQUEUE)
             except OSError:
                 return closed
-            self.disturbed = True
             for level, kind, value in ancillary:
                 if (level, kind) == (socket.IPPROTO_IP, _IP_RECVERR) and len(value) >= _EXTENDED_ERROR.size:
                     number, origin, *_ = _EXTENDED_ERROR.unpack_from(value)
@@ -154,10 +161,10 @@ class TftpSocket:
             try:
                 taken = self._sendmsg(pieces, peer, [*ancillary, option])
             except OSError as fault:
-                if fault.errno not in (errno.EIO, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOPROTOOPT):
+                if fault.errno not in (errno.EIO, errno.EINVAL, errno.EMSGSIZE):
                     raise
-                # This kernel or device does not cut for us.
-                self._segmenting = False
+                # The device does not cut for us (EIO), or the frames of the way to this peer are too small.
+                self._segmenting = fault.errno != errno.EIO
                 return all(self._send(p, peer, ancillary) for p in packets[start:])
             if not taken:
                 return False
@@ -205,5 +212,6 @@ def bind(address: str, port: int, *, shared: bool = True) -> TftpSocket:
         if shared:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((address, port))
+        bound = TftpSocket(sock)
         undo.pop_all()
-    return TftpSocket(sock)
+    return bound

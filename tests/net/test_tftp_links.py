@@ -97,6 +97,8 @@ def cable(request):
         sock = far.call(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         sock.bind(("0.0.0.0", PORT))
         loop, stopping = asyncio.new_event_loop(), asyncio.Event()
+        faults: list = []
+        loop.set_exception_handler(lambda _, context: faults.append(context))
 
         async def serve() -> None:
             server = TftpServer(plane, lambda name, source, interface: Served(MIB))
@@ -112,6 +114,7 @@ def cable(request):
             loop.call_soon_threadsafe(stopping.set)
             thread.join(10)
             loop.close()
+        assert faults == []
 
 
 CURL = ("curl", "-sS", "-m", "50", "--tftp-blksize", "1468", f"tftp://{SERVER}/f", "-o", "OUT")
@@ -150,6 +153,31 @@ def test_small_frames_are_not_fragmented(cable, tmp_path, command):
         line.split() for line in cable.far.run("cat", "/proc/net/snmp").splitlines() if line.startswith("Ip:")
     ]
     assert dict(zip(*lines, strict=True))["FragCreates"] == "0"
+
+
+@pytest.mark.parametrize("kind", ["prot-unreachable", "admin-prohibited", "net-unreachable"])
+def test_icmp_about_one_client_is_not_about_the_others(cable, tmp_path, kind):
+    """A host that rejects our answers. All clients share one socket, which then has the error pending."""
+    cable.near.ip("address", "add", "10.99.0.10/24", "dev", "tftp0")
+    rule = f"chain in {{ type filter hook input priority 0; ip daddr 10.99.0.10 reject with icmp {kind}; }}"
+    cable.near.run("nft", "-f", "-", stdin=f"table ip refuse {{\n{rule}\n}}\n")
+    refusing = cable.near.call(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    with refusing:
+        refusing.bind(("10.99.0.10", 0))
+        refusing.sendto(b"\0\1f\0octet\0blksize\x001468\0", (SERVER, PORT))
+        content, _ = cable.fetch(tmp_path, *CURL)
+    assert content == MIB
+    assert cable.sent()["resent"] < 10
+    assert all(event.kind is not EventKind.FILE_FAILED for event in cable.plane.events)
+
+
+def test_windows_to_a_narrow_network(cable, tmp_path):
+    """The way to the client has smaller frames than the link, so that the kernel cuts no window for us."""
+    cable.far.ip("route", "add", "10.99.0.9/32", "dev", "tftp1", "mtu", "1000")
+    content, _ = cable.fetch(tmp_path, *WINDOWS)
+    assert content == MIB
+    assert cable.sent()["blksize"] == 1468
+    assert cable.sent()["resent"] < 50
 
 
 def test_windows_despite_loss(cable, tmp_path):

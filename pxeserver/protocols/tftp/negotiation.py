@@ -36,7 +36,7 @@ class Agreement:
     blksize: int = DEFAULT_BLKSIZE
     windowsize: int = 1
     timeout: int | None = None
-    """Seconds (RFC 2349)."""
+    """Seconds (RFC 2349): a block is sent again after this long at the latest."""
     rollover: int = 0
     """The block number after 65535: 0, or 1."""
     answer: tuple[tuple[str, str], ...] | None = None
@@ -102,7 +102,7 @@ def _accept(name: str, asked: int, size: int, blksize_limit: int, windowsize_lim
         # Of an empty file nothing is said: curl takes a size of 0 for an invalid answer (deviation 9).
         return size or None
     if name == "timeout":
-        # Acknowledged; the measured round trip resends sooner (deviation 8).
+        # The longest wait; the measured round trip resends sooner (deviation 8).
         return asked if 1 <= asked <= 255 else None
     if name == "rollover":
         # Not in an RFC; the option tftp-hpa's server knows (deviation 13).

@@ -35,12 +35,13 @@ class Timing:
 
 
 class Retransmission:
-    """Smoothed round trip time, its variation, and the back-off."""
+    """Smoothed round trip time, its variation, and the back-off. No wait is longer than `longest` seconds."""
 
-    __slots__ = ("_guess", "_timing", "_tries", "_variation", "base", "smoothed")
+    __slots__ = ("_guess", "_longest", "_timing", "_tries", "_variation", "base", "smoothed")
 
-    def __init__(self, timing: Timing) -> None:
+    def __init__(self, timing: Timing, longest: float | None = None) -> None:
         self._timing = timing
+        self._longest = timing.last_cap if longest is None else min(longest, timing.last_cap)
         self.smoothed: float | None = None
         self._guess: float | None = None
         self._variation = 0.0
@@ -59,7 +60,7 @@ class Retransmission:
             self._variation += (abs(difference) - self._variation) / 4
             smoothed += difference / 8
         self.smoothed = smoothed
-        self.base = min(max(self._timing.floor, smoothed + 4 * self._variation), self._timing.last_cap)
+        self.base = min(max(self._timing.floor, smoothed + 4 * self._variation), self._longest)
         self._tries = 0
 
     def answered(self, since_last: float) -> None:
@@ -87,10 +88,19 @@ class Retransmission:
         """A wait ended without an answer."""
         self._tries += 1
 
+    def suspicion(self) -> float:
+        """Seconds in which a client that has just answered acknowledges what is on its way to it.
+
+        Two round trips rather than one, and a millisecond at least: event loops' clocks are that coarse.
+        """
+        if self.smoothed is None:
+            return self.base
+        return min(self.base, max(0.001, 2 * self.smoothed + 4 * self._variation))
+
     def wait(self) -> float:
         """Seconds from a send to the next resend."""
         if not self._tries:
             return self.base
-        cap = self._timing.cap if self._tries <= self._timing.patient_tries else self._timing.last_cap
+        cap = self._timing.cap if self._tries <= self._timing.patient_tries else self._longest
         # The exponent is bounded: the cap is reached long before, and floats must not overflow.
         return max(self.base, min(self.base * (1 << min(self._tries, 10)), cap))

@@ -81,6 +81,7 @@ class Transfer:
         "_retransmission",
         "_sent_at",
         "_size",
+        "_suspicious",
         "_timing",
         "_window",
         "deadline",
@@ -101,7 +102,7 @@ class Transfer:
         self._last = self._size // self._blksize + 1
         self._modulus = 65536 - agreement.rollover
         self._timing = timing or Timing()
-        self._retransmission = Retransmission(self._timing)
+        self._retransmission = Retransmission(self._timing, agreement.timeout)
         self._offer = agreement.answer
         self._acked = 0
         self._next = 1
@@ -109,6 +110,7 @@ class Transfer:
         self._repeated = 0
         self._fresh = 0
         self._gap_answered = False
+        self._suspicious = False
         self._half_open_tries = 0
         self._outgoing: list[Outgoing] = []
         self._sent_at = self._progressed = now
@@ -172,7 +174,8 @@ class Transfer:
             # Who never answered gets no ERROR (deviation 11).
             self.stop(End.TIMED_OUT if self.proven else End.UNANSWERED, "timeout")
             return
-        self._retransmission.expired()
+        if not self._suspicious:
+            self._retransmission.expired()
         self._gap_answered = False
         if self.proven:
             self._repeat_window(now)
@@ -254,10 +257,16 @@ class Transfer:
         self._gap_answered = False
         if acked < self._repeated:
             # The client may have had the first blocks of a repeated window already, and acknowledges each of
-            # them: what is in flight will still arrive, and sending it once more would go on for ever.
+            # them: what is in flight will still arrive, and sending it once more would go on for ever. Or
+            # there is a new gap: then nothing comes for a while.
             self._send_blocks(self._next, now)
-        else:
+            if self._window > 1 and acked < self._next - 1:
+                self._suspicious = True
+                self.deadline = now + self._retransmission.suspicion()
+        elif acked < self._next - 1:
             # An ACK inside the window tells of a gap after it: go on from there (RFC 7440 section 4).
+            self._repeat_window(now)
+        else:
             self._send_blocks(acked + 1, now)
 
     def _on_duplicate_ack(self, now: float) -> None:
@@ -311,8 +320,9 @@ class Transfer:
 
     def _repeat_window(self, now: float) -> None:
         """Send what is not acknowledged again, not knowing what of it the client has."""
+        repeated = self._high
         self._send_blocks(self._acked + 1, now)
-        self._repeated = self._next - 1
+        self._repeated = repeated
 
     def _send_blocks(self, first: int, now: float) -> None:
         """Send from block `first` to the end of the window, and wait for an ACK from now on."""
@@ -329,6 +339,7 @@ class Transfer:
         self._high = max(self._high, end - 1)
         self._next = end
         self._sent_at = now
+        self._suspicious = False
         self.deadline = now + self._retransmission.wait()
 
     def _finish(self, end: End) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
 
 import pytest
@@ -192,6 +193,36 @@ def test_after_a_lost_tail_only_what_is_new_is_sent():
     bench = Bench(size=51200, windowsize=4).opened()
     assert bench.wait(0.02) == [1, 2, 3, 4]
     assert bench.after(RTT, ack(3)) == [5, 6, 7]
+
+
+def test_the_echo_of_a_short_way_back_is_not_answered():
+    """Block 2 was late rather than lost: the client has it when the repetition comes, and says so."""
+    bench = Bench(size=51200, windowsize=4).opened()
+    assert bench.after(RTT, ack(1)) == [2, 3, 4, 5]
+    assert bench.after(RTT, ack(2)) == [6]
+    assert bench.after(RTT, ack(6)) == [7, 8, 9, 10]
+    assert bench.transfer.progress.blocks_resent == 3
+
+
+def test_a_second_gap_in_a_repetition_waits_for_two_round_trips_and_no_longer():
+    bench = Bench(size=51200, windowsize=4).opened()
+    assert bench.after(RTT, ack(1)) == [2, 3, 4, 5]
+    assert bench.after(RTT, ack(2)) == [6]
+    assert bench.wait(2 * RTT) == []
+    assert bench.wait(0.002) == [3, 4, 5, 6]
+    # It was a guess, and not an expired wait: the next one is as long as ever.
+    assert bench.transfer.next_timer() - bench.now < 0.02
+
+
+def test_the_clients_timeout_is_the_longest_wait():
+    bench = Bench(timeout=1).opened()
+    times = [bench.now]
+    while not bench.transfer.done:
+        times.append(bench.now)
+        bench.now = bench.transfer.next_timer()
+        bench.transfer.handle_timer(bench.now)
+    waits = [later - sooner for sooner, later in itertools.pairwise(times)]
+    assert max(waits) == pytest.approx(1.0)
 
 
 def test_unreachable_ends_at_once():

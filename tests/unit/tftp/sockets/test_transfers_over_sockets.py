@@ -10,6 +10,7 @@ import pytest
 
 from pxeserver.boot.model import EventKind, FileRef
 from pxeserver.protocols.tftp.transfers import Limits
+from pxeserver.servers.tftp import DATAGRAMS_A_TURN
 from pxeserver.servers.tftp_requests import TftpOptions
 
 OCTETS = random.Random(3).randbytes(200_000)
@@ -114,6 +115,29 @@ def test_many_closed_ports_do_not_disturb_the_others(run):
         assert server.counters["unreachable"] == 40
 
     run(scenario, TftpOptions(limits=Limits(half_open_per_source=100)))
+
+
+def test_a_crowd_that_vanishes_at_once_does_not_deafen_the_server(run):
+    """More last words than one turn of the loop reads, and for each an ICMP error comes back.
+
+    A loop that sees an error on the socket itself may stop watching it (libuv does); what it is given to
+    watch must never show one.
+    """
+
+    async def scenario(server, plane, peer):
+        crowd = [peer(source=f"127.0.{2 + n // 200}.{1 + n % 200}") for n in range(3 * DATAGRAMS_A_TURN)]
+        for client in crowd:
+            await client.ask(rrq("octets", blksize=1468))
+            await client.ask(ack(0))
+        for client in crowd:  # the server has no turn until all are gone
+            client.tell(ack(1))
+            client.socket.close()
+        assert await peer().read("octets", blksize=1468) == OCTETS
+        await until(lambda: server.active == 0)
+        assert server.counters["unreachable"] == len(crowd)
+        assert await peer().read("one") == b"1"
+
+    run(scenario)
 
 
 def test_fifty_clients_at_once(run):

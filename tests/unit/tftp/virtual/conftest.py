@@ -6,6 +6,7 @@ witness.
 
 from __future__ import annotations
 
+import errno
 import heapq
 import random
 import socket
@@ -100,8 +101,8 @@ class VirtualSocket:
         self.inbox: list = []
         self.closed_ports: list = []
         self.sent: list[tuple[float, tuple[str, int], bytes]] = []
-
-    disturbed = False
+        self.unsendable = 0
+        """So many sends that follow fail."""
 
     def fileno(self) -> int:
         return 3
@@ -117,6 +118,9 @@ class VirtualSocket:
         return gone
 
     def send(self, packets, peer, ancillary) -> bool:
+        if peer[1] == 0 or self.unsendable:
+            self.unsendable = max(0, self.unsendable - 1)
+            raise OSError(errno.EINVAL, "invalid argument")  # as the kernel does
         for header, payload in packets:
             datagram = header + bytes(payload)
             self.sent.append((self.loop.now, peer, datagram))

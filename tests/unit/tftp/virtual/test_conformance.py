@@ -207,6 +207,17 @@ def test_netascii_is_translated(shop):
     assert told(shop.exchange(rrq(b"text", b"netascii", b"tsize", b"0"), port=2)) == ["OACK tsize=11"]
 
 
+def test_netascii_is_for_texts(shop):
+    """The translation is made in memory: it is bounded, and made once however many ask."""
+    shop.plane.files["big"] = bytes(1024 * 1024 + 1)
+    shop.plane.files["page"] = b"line\n" * 100_000
+    assert told(shop.exchange(rrq(b"big", b"netascii"))) == [error(0)]
+    for port in (1, 2, 3):
+        shop.exchange(rrq(b"page", b"netascii", b"blksize", b"1468"), port)
+    views = {id(entry.owner.granted.mapping) for entry in shop.server._transfers}
+    assert (len(views), shop.server.active) == (1, 3)
+
+
 def test_the_table_is_large_enough():
     vectors = len(NAMES) + len(OPTIONS) + len(MODES) + len(OTHER) + len(REFUSALS) + len(SIZES) + len(WRAPS)
     assert vectors >= 160

@@ -184,6 +184,34 @@ def test_only_served_links_are_answered(shop, source, interface, served):
         assert set(world.plane.reasons()) == {"not-served-here"}
 
 
+@pytest.mark.parametrize("datagram", [RRQ, PLAIN, b"\0\1nope\0octet\0", b"\0\1broken", ACK1])
+def test_a_sender_without_a_port_is_left_alone(shop, datagram):
+    world = shop()
+    assert world.exchange(datagram, port=0) == []
+    assert world.server.active == 0
+    assert world.plane.reasons() == ["malformed"]
+
+
+def test_an_answer_that_cannot_be_sent_is_nobody_elses_trouble(shop):
+    """Our address on the link has just gone, say."""
+    world = shop()
+    world.wire.unsendable = 1
+    assert world.exchange(b"\0\1nope\0octet\0") == []
+    assert world.exchange(b"\0\1nope\0octet\0")[0][:4] == b"\0\5\0\1"
+
+
+def test_a_client_whose_file_cannot_be_read_any_more_is_told(shop):
+    world = shop()
+    world.exchange(RRQ)
+    world.exchange(ACK0)
+    world.wire.unsendable = 1
+    (answer,) = world.exchange(ACK1)
+    assert answer[:4] == b"\0\5\0\0"
+    assert world.server.active == 0
+    assert world.plane.kinds() == ["file-started", "file-failed"]
+    assert world.plane.events[-1].detail["reason"] == "fault"
+
+
 def test_requests_to_a_broadcast_address_are_not_answered(shop):
     world = shop()
     assert world.exchange(RRQ, to="10.0.0.255") == []
