@@ -77,8 +77,7 @@ class ServerSettings(Section):
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     """Boot workers. Only 1 works yet: `pxeserver run` refuses more."""
     event_loop: Literal["asyncio", "uvloop"] = "asyncio"
-    """Event loop of the boot workers. uvloop is for trying out: a crowd of TFTP clients that vanish at once
-    can leave TFTP deaf under it."""
+    """Event loop of the boot workers."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity that is logged."""
 
