@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -128,4 +128,41 @@ class StepState:
     applied: str = ""
     """Digest of the newest want that was applied with success; "" when none is, or it was undone."""
     params: Json = field(default_factory=dict)
-    """That want's document, for the plan to tell what changes."""
+    """The document of the newest "apply" that was handed out, with success or without: what the plan
+    compares with, and what an undo has to take away. Kept when the step is undone.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a goal is worked out from, beside the spec and the layout: what the steps told, and what only the
+    server knows.
+    """
+
+    steps: Mapping[StepKey, Json] = field(default_factory=dict)
+    """What the newest success of each step reported, of undone steps too."""
+    secrets: Mapping[StepKey, Json] = field(default_factory=dict, repr=False)
+    told: Mapping[StepKey, Json] = field(default_factory=dict)
+    """StepState.params of every step that was ever handed out."""
+    undone: frozenset[StepKey] = frozenset()
+    """Steps that are GONE."""
+    password: str = field(default="", repr=False)
+    """Of the cluster's VRRP groups, 8 characters."""
+    gone: tuple[str, ...] = ()
+    """Swarm node ids of members' former selves: machines that came back without their state."""
+    rotations: int = 0
+    """How often the workers' join token shall have been changed."""
+    images: Mapping[str, Json] = field(default_factory=dict)
+    """Per image name the url, sha256 and size that nodes fetch it by."""
+
+    @staticmethod
+    def of(states: Iterable[StepState], **known: Any) -> Facts:
+        """The facts in these states; `known` are the fields that no step tells."""
+        kept = [s for s in states if s.params or s.facts]
+        return Facts(
+            steps={s.key: s.facts for s in kept if s.facts},
+            secrets={s.key: s.secrets for s in kept if s.secrets},
+            told={s.key: s.params for s in kept if s.params},
+            undone=frozenset(s.key for s in kept if s.status is Status.GONE),
+            **known,
+        )
