@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 from pydantic import BaseModel
 
@@ -10,6 +11,8 @@ from pxeserver.api.problems import Problem, not_found
 from pxeserver.api.routing import Call, revision
 from pxeserver.boot.model import Node, Profile
 from pxeserver.boot.values import check_value
+
+T = TypeVar("T")
 
 
 def values(call: Call, given: Mapping[str, str | None]) -> None:
@@ -45,6 +48,21 @@ def node(call: Call) -> Node:
     if found is None:
         raise not_found("node", name)
     return found
+
+
+def named(call: Call, noun: str, records: Mapping[str, T]) -> T:
+    """The record that the path names; 404 where there is none."""
+    name = call.part("name")
+    if name not in records:
+        raise not_found(noun, name)
+    return records[name]
+
+
+def new(noun: str, name: str, records: Mapping[str, object], step: str = "") -> None:
+    """Refuse a second record of one name (409); to be called inside the edit."""
+    if name in records:
+        step = step or f"`pxeserver {noun} set {name}` changes it"
+        raise Problem(409, f"{noun} {name} exists", "names are unique", step)
 
 
 def unchanged(call: Call, view: BaseModel) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 
 from pxeserver.api import checks
-from pxeserver.api.problems import Problem, not_found
+from pxeserver.api.problems import Problem
 from pxeserver.api.routing import Call, Route
 from pxeserver.api.schemas.catalog import GroupChange, GroupNew, GroupView, group_view
 from pxeserver.api.schemas.fields import merged
@@ -14,12 +14,12 @@ from pxeserver.boot.model import Group, SelectorKind
 from pxeserver.boot.values import sort_groups
 
 
+def _groups(call: Call) -> dict[str, Group]:
+    return {group.name: group for group in call.hall.catalog().groups}
+
+
 def _find(call: Call) -> Group:
-    name = call.part("name")
-    found = next((g for g in call.hall.catalog().groups if g.name == name), None)
-    if found is None:
-        raise not_found("group", name)
-    return found
+    return checks.named(call, "group", _groups(call))
 
 
 def _check(call: Call, group: Group) -> None:
@@ -62,12 +62,10 @@ async def show_group(call: Call) -> GroupView:
 async def add_group(call: Call) -> GroupView:
     """Add a group."""
     body: GroupNew = call.body
-    if any(g.name == body.name for g in call.hall.catalog().groups):
-        step = f"`pxeserver group set {body.name}` changes it"
-        raise Problem(409, f"group {body.name} exists", "names are unique", step)
     group = Group(body.name, SelectorKind(body.selector), body.match, dict(body.values), dict(body.labels))
-    _check(call, group)
     async with call.hall.edit(call.by) as edit:
+        checks.new("group", group.name, _groups(call))
+        _check(call, group)
         await edit.put_group(group)
     return group_view(group)
 
@@ -75,26 +73,25 @@ async def add_group(call: Call) -> GroupView:
 async def change_group(call: Call) -> GroupView:
     """Change what the body names."""
     body: GroupChange = call.body
-    group = _find(call)
-    changed = replace(
-        group,
-        selector=SelectorKind(body.selector) if body.selector else group.selector,
-        match=body.match or group.match,
-        values=merged(group.values, body.values),
-        labels=merged(group.labels, body.labels),
-    )
-    _check(call, changed)
     async with call.hall.edit(call.by) as edit:
-        checks.unchanged(call, group_view(_find(call)))
+        group = _find(call)
+        checks.unchanged(call, group_view(group))
+        changed = replace(
+            group,
+            selector=SelectorKind(body.selector) if body.selector else group.selector,
+            match=body.match or group.match,
+            values=merged(group.values, body.values),
+            labels=merged(group.labels, body.labels),
+        )
+        _check(call, changed)
         await edit.put_group(changed)
     return group_view(changed)
 
 
 async def remove_group(call: Call) -> None:
     """Remove a group."""
-    group = _find(call)
     async with call.hall.edit(call.by) as edit:
-        await edit.remove_group(group.name)
+        await edit.remove_group(_find(call).name)
 
 
 ROUTES = (

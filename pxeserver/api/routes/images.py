@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from pxeserver.api.problems import Problem, not_found
+from pxeserver.api import checks
+from pxeserver.api.problems import Problem
 from pxeserver.api.routing import Call, Route
 from pxeserver.api.schemas.catalog import FileNamed, ImageNew, ImageView, image_view
 from pxeserver.boot.model import FileRef, Image
 
 
 def _find(call: Call) -> Image:
-    name = call.part("name")
-    found = call.hall.catalog().images.get(name)
-    if found is None:
-        raise not_found("image", name)
-    return found
+    return checks.named(call, "image", call.hall.catalog().images)
 
 
 async def list_images(call: Call) -> list[ImageView]:
@@ -33,9 +30,6 @@ async def show_image(call: Call) -> ImageView:
 async def add_image(call: Call) -> ImageView:
     """Publish an image whose files are in the store: it is there whole, or not at all."""
     body: ImageNew = call.body
-    if body.name in call.hall.catalog().images:
-        step = f"Remove it first (`pxeserver image remove {body.name}`), or choose another name"
-        raise Problem(409, f"image {body.name} exists", "names are unique", step)
     twice = [name for name, count in Counter(f.name for f in body.files).items() if count > 1]
     if twice:
         raise Problem(
@@ -47,7 +41,9 @@ async def add_image(call: Call) -> ImageView:
         )
     files = tuple([await asyncio.to_thread(stored, call, file) for file in body.files])
     image = Image(body.name, files, body.description, dict(body.labels))
+    step = f"Remove it first (`pxeserver image remove {image.name}`), or choose another name"
     async with call.hall.edit(call.by) as edit:
+        checks.new("image", image.name, call.hall.catalog().images, step)
         await edit.put_image(image)
     return image_view(image)
 
@@ -67,9 +63,8 @@ def stored(call: Call, file: FileNamed) -> FileRef:
 
 async def remove_image(call: Call) -> None:
     """Remove an image that no profile uses, and the files that nothing else names."""
-    image = _find(call)
     async with call.hall.edit(call.by) as edit:
-        await edit.remove_image(image.name)
+        await edit.remove_image(_find(call).name)
     catalog = call.hall.catalog()
     keep = {f.sha256 for i in catalog.images.values() for f in i.files}
     keep |= {loader.file.sha256 for loader in catalog.loaders.values()}

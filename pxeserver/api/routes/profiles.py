@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from pxeserver.api import checks
-from pxeserver.api.problems import Problem, not_found
+from pxeserver.api.problems import Problem
 from pxeserver.api.routing import Call, Route
 from pxeserver.api.schemas.catalog import ProfileChange, ProfileNew, ProfileView, profile_view
 from pxeserver.api.schemas.fields import merged
@@ -18,11 +18,7 @@ _ROLE = {ProfileKind.KERNEL: "kernel", ProfileKind.EFI: "efi", ProfileKind.DISK:
 
 
 def _find(call: Call) -> Profile:
-    name = call.part("name")
-    found = call.hall.catalog().profiles.get(name)
-    if found is None:
-        raise not_found("profile", name)
-    return found
+    return checks.named(call, "profile", call.hall.catalog().profiles)
 
 
 def _check(call: Call, profile: Profile) -> None:
@@ -76,12 +72,10 @@ async def show_profile(call: Call) -> ProfileView:
 async def add_profile(call: Call) -> ProfileView:
     """Add a profile."""
     body: ProfileNew = call.body
-    if body.name in call.hall.catalog().profiles:
-        step = f"`pxeserver profile set {body.name}` changes it"
-        raise Problem(409, f"profile {body.name} exists", "names are unique", step)
     profile = Profile(**{**body.model_dump(), "kind": ProfileKind(body.kind)})
-    _check(call, profile)
     async with call.hall.edit(call.by) as edit:
+        checks.new("profile", profile.name, call.hall.catalog().profiles)
+        _check(call, profile)
         await edit.put_profile(profile)
     return profile_view(profile)
 
@@ -89,26 +83,25 @@ async def add_profile(call: Call) -> ProfileView:
 async def change_profile(call: Call) -> ProfileView:
     """Change what the body names."""
     body: ProfileChange = call.body
-    profile = _find(call)
     changes: dict[str, Any] = body.model_dump(exclude_none=True, exclude={"values", "labels"})
     if "kind" in changes:
         changes["kind"] = ProfileKind(changes["kind"])
     if "image" in changes:
         changes["image"] = changes["image"] or None
-    values, labels = merged(profile.values, body.values), merged(profile.labels, body.labels)
-    changed = replace(profile, **changes, values=values, labels=labels)
-    _check(call, changed)
     async with call.hall.edit(call.by) as edit:
-        checks.unchanged(call, profile_view(_find(call)))
+        profile = _find(call)
+        checks.unchanged(call, profile_view(profile))
+        values, labels = merged(profile.values, body.values), merged(profile.labels, body.labels)
+        changed = replace(profile, **changes, values=values, labels=labels)
+        _check(call, changed)
         await edit.put_profile(changed)
     return profile_view(changed)
 
 
 async def remove_profile(call: Call) -> None:
     """Remove a profile that no node, group or policy names."""
-    profile = _find(call)
     async with call.hall.edit(call.by) as edit:
-        await edit.remove_profile(profile.name)
+        await edit.remove_profile(_find(call).name)
 
 
 ROUTES = (

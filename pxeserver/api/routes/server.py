@@ -93,15 +93,15 @@ async def show_policy(call: Call) -> PolicyView:
 async def change_policy(call: Call) -> PolicyView:
     """Change what the body names. It outlives restarts and wins over the configuration file."""
     body: PolicyChange = call.body
-    policy = call.hall.catalog().policy
     if body.unknown is not None and body.unknown.startswith("profile:"):
         checks.profile(call, body.unknown.removeprefix("profile:"))
     checks.values(call, body.values or {})
     changes: dict[str, Any] = body.model_dump(exclude_none=True, exclude={"values"})
     if body.unknown is not None:
         changes["unknown_chosen"] = True
-    changed = replace(policy, **changes, values=merged(policy.values, body.values))
     async with call.hall.edit(call.by) as edit:
+        policy = call.hall.catalog().policy
+        changed = replace(policy, **changes, values=merged(policy.values, body.values))
         await edit.set_policy(changed)
     return _policy(changed)
 

@@ -152,3 +152,30 @@ async def test_loaders(server):
     assert (await server.call("POST", "/loaders/bundle", data=b"nonsense"))[0] == 422
     server.shelf.loaders = list(server.hall.catalog().loaders.values())
     assert [r["arch"] for r in await server.ok("POST", "/loaders/bundle", data=b"bundle")] == [7]
+
+
+@pytest.mark.parametrize("noun", ["groups", "profiles"])
+async def test_two_changes_at_the_same_time_both_count(server, noun):
+    new = {"name": "x", "selector": "label", "match": "rack=r1"}
+    await server.ok("POST", f"/{noun}", new if noun == "groups" else {"name": "x", "kind": "local"})
+    labels = [{"labels": {f"l{i}": str(i)}} for i in range(8)]
+    await asyncio.gather(*(server.ok("PATCH", f"/{noun}/x", change) for change in labels))
+    found = await server.ok("GET", f"/{noun}/x")
+    assert found["labels"] == {f"l{i}": str(i) for i in range(8)}
+
+
+async def test_of_two_records_of_one_name_the_second_is_refused(server):
+    profile = {"name": "x", "kind": "local"}
+    group = {"name": "x", "selector": "label", "match": "rack=r1"}
+    for path, body in (("/profiles", profile), ("/groups", group)):
+        answers = await asyncio.gather(*(server.call("POST", path, body) for _ in range(4)))
+        assert sorted(status for status, _ in answers) == [201, 409, 409, 409]
+
+
+async def test_two_changes_of_the_policy_both_count(server):
+    await asyncio.gather(
+        server.ok("PATCH", "/policy", {"menu_timeout": 7}),
+        server.ok("PATCH", "/policy", {"values": {"keyboard": "de"}}),
+    )
+    policy = await server.ok("GET", "/policy")
+    assert (policy["menu_timeout"], policy["values"]) == (7, {"keyboard": "de"})
