@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from pxeserver.boot.architectures import arch_name
 from pxeserver.boot.catalog import Catalog
@@ -91,7 +91,7 @@ def boot_steps(profile: Profile, found: Plan, own: str, catalog: Catalog, mac: s
     agent = (f"pxeserver.url={own}", *((f"pxeserver.mac={mac}",) if valid_mac(mac) else ()))
     match profile.kind:
         case ProfileKind.KERNEL:
-            return (_kernel(profile, found, own, catalog),)
+            return (_kernel(profile, found, own, catalog, _root_words(profile, found, own, catalog, agent)),)
         case ProfileKind.DISCOVERY:
             return (_kernel(profile, found, own, catalog, agent),)
         case ProfileKind.DISK:
@@ -121,6 +121,29 @@ def _kernel(
         tuple(_source(own, name, file) for file in image.by_role("initrd")),
         tuple(_filled(word, found, own) for word in words),
     )
+
+
+def _root_words(
+    profile: Profile, found: Plan, own: str, catalog: Catalog, agent: tuple[str, ...]
+) -> tuple[str, ...]:
+    """What an image with a root file system is told: where that lies and what it must be, the state disk, its
+    name, and how its agent reaches the control process. Nothing where the image has none.
+    """
+    name = profile.image or ""
+    root = next(iter(catalog.images[name].by_role("root")), None)
+    if root is None:
+        return ()
+    words = [*agent, f"pxeserver.root={_source(own, name, root).url}"]
+    words += [f"pxeserver.root_sha256={root.sha256}", f"pxeserver.root_size={root.size}"]
+    if found.node is not None and NAME.fullmatch(found.node.name):
+        words.append(f"pxeserver.name={found.node.name}")
+    if (state := found.values.get("state_disk")) != "auto":
+        words.append(f"pxeserver.state={state}")
+    policy = catalog.policy
+    if policy.agents_ca:
+        host = urlsplit(own).hostname
+        words += [f"pxeserver.agent={host}:{policy.agents_port}", f"pxeserver.ca={policy.agents_ca}"]
+    return tuple(words)
 
 
 def _filled(word: str, found: Plan, own: str) -> str:

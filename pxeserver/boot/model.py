@@ -107,7 +107,9 @@ class FileRef:
     sha256: str
     size: int
     role: str = "file"
-    """One of: kernel, initrd, efi, script, disk, file, loader."""
+    """One of: kernel, initrd, root, efi, script, disk, file, loader. A root file system is fetched by the
+    image's own initrd, which is told its URL, SHA-256 and size on the kernel command line.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,6 +375,10 @@ class Policy:
     subnets: tuple[Subnet, ...] = ()
     http_port: int = 80
     tftp_port: int = 69
+    agents_port: int = 8444
+    """Where the control process listens for the agents of nodes."""
+    agents_ca: str = ""
+    """SHA-256 (hex) of the certificate (DER) that vouches for that listener; "" while there is none."""
     values: Mapping[str, str] = field(default_factory=dict)
     """Site-wide defaults, over the built-in ones (boot/values.py)."""
 

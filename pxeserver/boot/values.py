@@ -24,6 +24,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _CONSOLE = re.compile(r"[A-Za-z0-9]+(,[A-Za-z0-9]+)?")
 _INSTALL_DISK = re.compile(r"smallest-empty|(serial|path):[A-Za-z0-9/][A-Za-z0-9._:/+-]{0,127}")
 _LOADER = re.compile(r"auto|[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
+_STATE_DISK = re.compile(r"auto|none|empty(:[A-Za-z0-9][A-Za-z0-9._+-]{0,63})?")
 _KEYBOARD = re.compile(r"[a-z]{2}(-[a-z]+)?|")
 
 LOCAL_BOOTS = ("auto", "exit", "exit1", "sanboot", "efi")
@@ -90,6 +91,13 @@ KEYS: Mapping[str, Key] = {
             "smallest-empty",
             "the disk to install to: smallest-empty, serial:TEXT, path:/dev/...",
             _pattern(_INSTALL_DISK, "smallest-empty, serial:TEXT or path:/dev/NAME"),
+        ),
+        Key(
+            "state_disk",
+            "auto",
+            "where a node system keeps what has to last: auto (a disk that is one already), none, empty (format "
+            "the first empty disk), empty:SERIAL",
+            _pattern(_STATE_DISK, "auto, none, empty or empty:SERIAL"),
         ),
         Key(
             "loader",

@@ -20,7 +20,7 @@ from pxeserver.api.schemas.fields import (
 from pxeserver.boot.model import FileRef, Group, Image, Loader, Profile
 
 Kind = Literal["local", "kernel", "efi", "script", "chain", "discovery", "disk", "menu"]
-Role = Literal["kernel", "initrd", "efi", "script", "disk", "file", "loader"]
+Role = Literal["kernel", "initrd", "root", "efi", "script", "disk", "file", "loader"]
 Selector = Literal["arch", "vendor", "mac-prefix", "subnet", "label"]
 
 

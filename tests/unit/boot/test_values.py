@@ -141,6 +141,11 @@ def test_groups_sort_by_kind_then_name() -> None:
             ["", "any", "serial:", "serial:a b"],
         ),
         ("loader", ["auto", "snponly.efi", "img/my.efi"], ["", "a/b/c", "../x"]),
+        (
+            "state_disk",
+            ["auto", "none", "empty", "empty:QM-1"],
+            ["", "any", "empty:", "empty:a b", "empty:;reboot"],
+        ),
         ("keyboard", ["", "de", "de-nodead"], ["Deutsch", "d"]),
     ],
 )
