@@ -144,6 +144,7 @@ class Links:
                 found = self._route(via)
                 if found is not None:
                     self._routes[via] = found
+                    self.own |= {found}  # it may lie on a link that is not served
             server = self._routes.get(via)
         if server is None:
             return Ignore(Reason.NO_ADDRESS_ON_LINK, f"no route to {via}")

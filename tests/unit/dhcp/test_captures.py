@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from dhcp_world import FakePlane, make_server
+from dhcp_world import SUBNET, Bench, FakePlane, make_server
 
 from pxeserver.boot.model import Ignore, Reason
 from pxeserver.protocols.dhcp.options import packed
@@ -114,6 +114,22 @@ def test_it_is_understood(one: Recorded) -> None:
         assert (request.arch, request.kind) == (arch, kind)
     else:
         assert request.kind == IPXE
+
+
+DISCOVERS = [one for one in ALL if one.message == "discover"]
+
+
+@pytest.mark.parametrize("one", DISCOVERS, ids=map(str, DISCOVERS))
+async def test_full_dhcp_offers_address_and_boot_file_at_once(one: Recorded) -> None:
+    bench = Bench(FakePlane(SUBNET))
+    offer = await bench.reply(one.datagram())
+    assert (offer.message_type, offer.yiaddr) == (2, packed("10.77.0.100"))
+    assert (offer.siaddr, offer.options[54]) == (packed("10.77.0.2"), packed("10.77.0.2"))
+    assert offer.boot_file
+    assert offer.options[60] in (b"PXEClient", b"HTTPClient")
+    assert int.from_bytes(offer.options[51], "big") == SUBNET.lease_seconds
+    assert len(bench.sent[0].data) <= 576 - 28
+    await bench.server.stop()
 
 
 @pytest.mark.parametrize("one", ALL, ids=IDS)

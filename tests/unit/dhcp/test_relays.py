@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 import seeds
@@ -111,3 +112,18 @@ async def test_damaged_packets_through_a_relay_break_nothing(
             bench.plane.time += 1
     await bench.settled()
     assert "lease-task-failed" not in caplog.text
+
+
+async def test_a_relay_that_is_reached_over_a_link_that_is_not_served() -> None:
+    """Our address on the way to it is ours, though no served link has it."""
+    bench = Bench(FakePlane(replace(SUBNET, server=None), relays=(RELAY,)))
+    bench.server.links()._route = lambda address: "172.16.0.2"
+    offer = await bench.reply(unicast(seeds.from_client(1, giaddr=RELAY), RELAY, 67, 9, "172.16.0.2"))
+    assert offer.options[54] == packed("172.16.0.2")
+    more = seeds.opt(54, offer.options[54]) + seeds.opt(50, offer.yiaddr)
+    ack = await bench.reply(unicast(seeds.from_client(3, more, giaddr=RELAY), RELAY, 67, 9, "172.16.0.2"))
+    assert (ack.message_type, ack.yiaddr) == (5, packed("10.9.0.50"))
+    renewal = seeds.from_client(3, ciaddr="10.9.0.50")
+    ack = await bench.reply(unicast(renewal, "10.9.0.50", 68, 9, "172.16.0.2"))
+    assert (ack.message_type, bench.sent[0].to) == (5, ("10.9.0.50", 68))
+    await bench.server.stop()

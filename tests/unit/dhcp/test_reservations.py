@@ -60,6 +60,31 @@ async def test_reserved_mode_serves_only_reservations() -> None:
     await bench.server.stop()
 
 
+async def test_every_subnet_has_its_own_mode() -> None:
+    """Two links and two relays: full, proxy, reserved, and off, on one server at one time."""
+    bench = Bench(
+        FakePlane(
+            Subnet("10.77.0.0/24", DhcpMode.FULL, (("10.77.0.100", "10.77.0.110"),)),
+            Subnet("10.88.0.0/24"),
+            Subnet("10.8.0.0/24", DhcpMode.RESERVED, server="10.77.0.2"),
+            Subnet("10.9.0.0/24", DhcpMode.OFF, server="10.77.0.2"),
+            nodes=(Node(1, "web1", macs=(MAC,), address="10.8.0.20"),),
+            relays=("10.8.0.1", "10.9.0.1"),
+        )
+    )
+    plain, stranger = seeds.from_client(1), b"\x02\0\0\0\0\x01"
+    assert (await bench.reply(broadcast(plain))).yiaddr == packed("10.77.0.100")
+    assert await bench.silence(broadcast(plain, ifindex=3)) is Reason.NOT_PXE
+    assert (await bench.reply(broadcast(seeds.edk2(7), ifindex=3))).yiaddr == bytes(4)
+    relayed = unicast(seeds.from_client(1, giaddr="10.8.0.1"), "10.8.0.1", 67)
+    assert (await bench.reply(relayed)).yiaddr == packed("10.8.0.20")
+    other = seeds.from_client(1, giaddr="10.8.0.1", mac=stranger)
+    assert await bench.silence(unicast(other, "10.8.0.1", 67)) is Reason.NOT_RESERVED
+    off = unicast(seeds.edk2(7, giaddr="10.9.0.1"), "10.9.0.1", 67)
+    assert await bench.silence(off) is Reason.DHCP_OFF
+    await bench.server.stop()
+
+
 async def test_our_own_address_and_the_routers_are_never_given() -> None:
     subnet = Subnet("10.77.0.0/24", DhcpMode.FULL, (("10.77.0.1", "10.77.0.3"),), router="10.77.0.1")
     bench = Bench(FakePlane(subnet))
