@@ -1,5 +1,5 @@
-"""Addresses that a real server gives, on disk before the client has them and there after a crash; and machines
-for which there is no loader, as a person sees them."""
+"""Addresses that a real server gives, on disk before a client has them and there after a crash; and a machine
+for which there is no loader, as a person sees it."""
 
 from __future__ import annotations
 
