@@ -102,6 +102,11 @@ class Hall:
         return self._care.opened
 
     @property
+    def database(self) -> DatabaseCare:
+        """Transactions for the stage after boot; what boots is changed through `edit` alone."""
+        return self._care
+
+    @property
     def counters(self) -> dict[str, int]:
         """Numbers for the status page."""
         return {

@@ -100,9 +100,8 @@ class Claims:
 
     async def add(self, claim: Claim) -> Claim:
         """Insert a claim; it gets its number. The node's oldest go beyond KEPT."""
-        done = await self._connection.execute(insert(ClaimRow).values(**_values(claim), facts={}))
-        assert done.inserted_primary_key is not None
-        number = int(done.inserted_primary_key[0])
+        statement = insert(ClaimRow).values(**_values(claim), facts={}).returning(ClaimRow.id)
+        number = (await self._connection.execute(statement)).scalar_one()
         mine = ClaimRow.node_id == claim.node_id
         newest = select(ClaimRow.id).where(mine).order_by(ClaimRow.id.desc()).limit(KEPT)
         await self._connection.execute(delete(ClaimRow).where(mine, ClaimRow.id.not_in(newest)))
