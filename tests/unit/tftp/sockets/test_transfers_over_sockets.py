@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from pxeserver.boot.model import EventKind, FileRef
+from pxeserver.boot.model import EventKind
 from pxeserver.protocols.tftp.transfers import Limits
 from pxeserver.servers.tftp import DATAGRAMS_A_TURN
 from pxeserver.servers.tftp_requests import TftpOptions
@@ -23,6 +23,17 @@ def ack(number: int) -> bytes:
 def rrq(name: str, **options: int) -> bytes:
     words = [name, "octet", *(str(w) for pair in options.items() for w in pair)]
     return b"\0\1" + b"".join(w.encode() + b"\0" for w in words)
+
+
+class Opened:
+    """A file on the disk, opened as the store does it."""
+
+    def __init__(self, path) -> None:
+        self.fd = os.open(path, os.O_RDONLY)
+        self.size = os.fstat(self.fd).st_size
+
+    def close(self) -> None:
+        os.close(self.fd)
 
 
 async def until(condition) -> None:
@@ -150,21 +161,38 @@ def test_fifty_clients_at_once(run):
     run(scenario, TftpOptions(limits=Limits(half_open_per_source=100)))
 
 
+def test_a_file_that_is_cut_ends_in_an_error_and_nothing_else(run, tmp_path):
+    """Nobody should do that to a published file; the process must not go with what was mapped."""
+    path = tmp_path / "f"
+    path.write_bytes(OCTETS)
+
+    async def scenario(server, plane, peer):
+        publish = server._requests._mappings._open
+        server._requests._mappings._open = lambda file: Opened(path)
+        client = peer()
+        await client.ask(rrq("octets", blksize=1468))
+        assert await client.ask(ack(0)) == b"\0\3\0\1" + OCTETS[:1468]
+        os.truncate(path, 4096)
+        answer, block = b"\0\3", 0
+        while answer[1] == 3:
+            block += 1
+            answer = await client.ask(ack(block))
+            assert answer[:4] in (b"\0\3\0" + bytes([block + 1]), b"\0\5\0\0")
+        assert block < 4
+        assert plane.events[-1].detail["reason"] == "fault"
+        server._requests._mappings._open = publish
+        assert await peer().read("one") == b"1"
+
+    run(scenario)
+
+
 def test_a_file_that_is_replaced_is_sent_as_it_was_opened(run, tmp_path):
     """By rename, as everything is published here: the transfer keeps the inode."""
     path = tmp_path / "f"
     path.write_bytes(OCTETS)
 
-    class Opened:
-        def __init__(self, file: FileRef) -> None:
-            self.fd = os.open(path, os.O_RDONLY)
-            self.size = os.fstat(self.fd).st_size
-
-        def close(self) -> None:
-            os.close(self.fd)
-
     async def scenario(server, plane, peer):
-        server._requests._mappings._open = Opened
+        server._requests._mappings._open = lambda file: Opened(path)
         client = peer()
         await client.ask(rrq("octets", blksize=1468))
         answer = await client.ask(ack(0))

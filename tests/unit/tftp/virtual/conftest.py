@@ -88,8 +88,6 @@ class Faults:
     reorder_delay: float = 0.004
     late: float = 0.0
     """A second copy that comes long afterwards."""
-    corrupt_client: float = 0.0
-    """Garbage from the client's own port, as a broken card would send it."""
 
 
 class VirtualSocket:
@@ -175,13 +173,8 @@ class RfcClient:
     ) -> None:  # fmt: skip
         self.wire, self.peer, self.name = wire, (address, port), name
         self.options = list(options)
-        self.gap_acks, self.again, self.timer, self.patience, self.wrap = (
-            gap_acks,
-            again,
-            timer,
-            patience,
-            wrap,
-        )
+        self.gap_acks, self.again, self.wrap = gap_acks, again, wrap
+        self.timer, self.patience = timer, patience
         self.blksize, self.window = 512, 1
         self.content = bytearray()
         self.expected = 1
