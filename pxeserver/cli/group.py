@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from cyclopts import Parameter
-
-from pxeserver.cli import screen
-from pxeserver.cli.client import Failure
-from pxeserver.cli.options import DEFAULT, Options, Yes, each, noun, pairs
+from pxeserver.cli import records, screen
+from pxeserver.cli.options import DEFAULT, Options, Yes, noun, pairs
+from pxeserver.cli.records import Labels
 from pxeserver.cli.screen import column
 
 app = noun("group", "Groups: values for all machines that a selector matches.")
 Selector = Literal["arch", "vendor", "mac-prefix", "subnet", "label"]
-LabelOptions = Annotated[
-    list[str] | None, Parameter(name="--label", help="key=value; may be given several times.")
-]
 COLUMNS = (column("name"), column("selector"), column("match"), column("values"), column("labels"))
 
 
@@ -26,7 +21,7 @@ def add(
     match: str,
     /,
     *values: str,
-    label: LabelOptions = None,
+    label: Labels = None,
     options: Options = DEFAULT,
 ) -> int:
     """Add a group: `group add rack1 label rack=r1 console=ttyS0`, `group add arm arch arm64 profile=arm`.
@@ -47,26 +42,19 @@ def add(
         "values": pairs(values),
         "labels": pairs(label or ()),
     }
-    with options.client() as client:
-        return each([name], lambda _: client.post("groups", body=body), "added", options)
+    return records.added("groups", body, options)
 
 
 @app.command(name="list")
 def list_groups(*, options: Options = DEFAULT) -> None:
     """List groups in order of precedence: the last one that sets a value wins."""
-    with options.client() as client:
-        empty = "no group; `pxeserver group add --help` shows how to add one"
-        screen.rows(client.get("groups"), COLUMNS, options.output, empty)
+    records.listed("groups", COLUMNS, "no group; `pxeserver group add --help` shows how to add one", options)
 
 
 @app.command
 def show(name: str, /, *, options: Options = DEFAULT) -> None:
     """Show a group."""
-    with options.client() as client:
-        group = client.get("groups", name)
-    if options.output != "table":
-        screen.dump(group, options.output)
-    else:
+    if group := records.found("groups", name, options):
         screen.fields(group.items())
 
 
@@ -77,7 +65,7 @@ def set_values(
     *values: str,
     selector: Selector | None = None,
     match: str | None = None,
-    label: LabelOptions = None,
+    label: Labels = None,
     options: Options = DEFAULT,
 ) -> int:
     """Change a group: `group set rack1 console=ttyS1`.
@@ -87,19 +75,16 @@ def set_values(
     values
         Values as key=value; "key=" takes a value away.
     """
-    body: dict[str, Any] = {"selector": selector, "match": match}
-    body["values"] = pairs(values, unset=True) or None
-    body["labels"] = pairs(label or (), unset=True) or None
-    body = {k: v for k, v in body.items() if v is not None}
-    if not body:
-        raise Failure("nothing to change", "no value is given", "Write key=value, or an option", exit_code=2)
-    with options.client() as client:
-        return each([name], lambda n: client.patch("groups", n, body=body), "changed", options)
+    body = {
+        "selector": selector,
+        "match": match,
+        "values": pairs(values, unset=True),
+        "labels": pairs(label or (), unset=True),
+    }
+    return records.changed("groups", [name], body, options)
 
 
 @app.command
 def remove(*names: str, yes: Yes = False, options: Options = DEFAULT) -> int:
     """Remove groups."""
-    screen.confirm(f"Remove group {', '.join(names)}?", yes=yes)
-    with options.client() as client:
-        return each(list(names), lambda n: client.delete("groups", n), "removed", options)
+    return records.removed("groups", names, f"Remove group {', '.join(names)}?", options, yes=yes)

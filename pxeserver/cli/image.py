@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from pxeserver.cli import screen
+from pxeserver.cli import records, screen
 from pxeserver.cli.client import Failure
 from pxeserver.cli.options import DEFAULT, Options, Yes, each, noun, pairs
 from pxeserver.cli.screen import Column, column
@@ -112,18 +112,14 @@ def _checksums(words: list[str], sources: list[str]) -> dict[str, str]:
 @app.command(name="list")
 def list_images(*, options: Options = DEFAULT) -> None:
     """List images."""
-    with options.client() as client:
-        empty = "no image; `pxeserver image add --help` shows how to add one"
-        screen.rows(client.get("images"), COLUMNS, options.output, empty)
+    records.listed("images", COLUMNS, "no image; `pxeserver image add --help` shows how to add one", options)
 
 
 @app.command
 def show(name: str, /, *, options: Options = DEFAULT) -> None:
     """Show an image and its files."""
-    with options.client() as client:
-        image = client.get("images", name)
-    if options.output != "table":
-        screen.dump(image, options.output)
+    image = records.found("images", name, options)
+    if image is None:
         return
     screen.fields((key, image[key]) for key in ("name", "description", "labels"))
     screen.heading("Files")
@@ -133,6 +129,5 @@ def show(name: str, /, *, options: Options = DEFAULT) -> None:
 @app.command
 def remove(*names: str, yes: Yes = False, options: Options = DEFAULT) -> int:
     """Remove images that no profile uses, and their files."""
-    screen.confirm(f"Remove image {', '.join(names)} and its files?", yes=yes)
-    with options.client() as client:
-        return each(list(names), lambda n: client.delete("images", n), "removed", options)
+    question = f"Remove image {', '.join(names)} and its files?"
+    return records.removed("images", names, question, options, yes=yes)

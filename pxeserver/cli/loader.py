@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pxeserver.cli import screen
+from pxeserver.cli import records, screen
 from pxeserver.cli.client import Failure
 from pxeserver.cli.options import DEFAULT, Options, each, noun
 from pxeserver.cli.screen import Column, column
@@ -26,9 +26,9 @@ COLUMNS = (
 @app.command(name="list")
 def list_loaders(*, options: Options = DEFAULT) -> None:
     """List loaders."""
-    with options.client() as client:
-        empty = "no loader; `pxeserver loader add --help` shows how to add one"
-        screen.rows(client.get("loaders"), COLUMNS, options.output, empty)
+    records.listed(
+        "loaders", COLUMNS, "no loader; `pxeserver loader add --help` shows how to add one", options
+    )
 
 
 @app.command

@@ -7,19 +7,17 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from pxeserver.cli import screen
+from pxeserver.cli import records, screen
 from pxeserver.cli.client import Failure
 from pxeserver.cli.hostlist import fold
 from pxeserver.cli.node_show import show_node
-from pxeserver.cli.options import DEFAULT, Options, Yes, each, hosts, noun, pairs
+from pxeserver.cli.options import DEFAULT, Options, Yes, hosts, noun, pairs
+from pxeserver.cli.records import Labels
 from pxeserver.cli.screen import Column, column
 
 app = noun("node", "Nodes: the machines that are known by name.")
 
 Macs = Annotated[list[str] | None, Parameter(name="--mac", help="A MAC address; may be given several times.")]
-LabelOptions = Annotated[
-    list[str] | None, Parameter(name="--label", help="key=value; may be given several times.")
-]
 
 
 def condition(node: Mapping[str, Any]) -> str:
@@ -60,7 +58,7 @@ def add(
     address: str | None = None,
     profile: str | None = None,
     value: Annotated[list[str] | None, Parameter(name="--set")] = None,
-    label: LabelOptions = None,
+    label: Labels = None,
     options: Options = DEFAULT,
 ) -> int:
     """Add nodes, all or none: `node add n[001-256] --profile compute`, `node add web --mac
@@ -141,11 +139,7 @@ def list_nodes(
 @app.command
 def show(name: str, /, *, options: Options = DEFAULT) -> None:
     """Show a node: what it would get now and why, where its values come from, its machine, its last boots."""
-    with options.client() as client:
-        node = client.get("nodes", name)
-    if options.output != "table":
-        screen.dump(node, options.output)
-    else:
+    if node := records.found("nodes", name, options):
         show_node(node, condition(node))
 
 
@@ -157,7 +151,7 @@ def set_values(
     serial: str | None = None,
     address: str | None = None,
     name: str | None = None,
-    label: LabelOptions = None,
+    label: Labels = None,
     options: Options = DEFAULT,
 ) -> int:
     """Change nodes: `node set n[1-4] profile=compute console=ttyS0 --label rack=r1`.
@@ -177,27 +171,21 @@ def set_values(
     """
     names = hosts(w for w in words if "=" not in w)
     single = {"macs": mac, "uuid": uuid, "serial": serial, "address": address, "name": name}
-    body: dict[str, Any] = {k: v for k, v in single.items() if v is not None}
-    if body and len(names) > 1:
-        why = f"{', '.join(body)} belong to one machine, and {len(names)} nodes are named"
+    own = [key for key, value in single.items() if value is not None]
+    if own and len(names) > 1:
+        why = f"{', '.join(own)} belong to one machine, and {len(names)} nodes are named"
         raise Failure("the nodes are not changed", why, "Change those nodes one by one", exit_code=2)
-    if values := pairs((w for w in words if "=" in w), unset=True):
-        body["values"] = values
-    if label:
-        body["labels"] = pairs(label, unset=True)
-    if not body:
-        raise Failure("nothing to change", "no value is given", "Write key=value, or an option", exit_code=2)
-    with options.client() as client:
-        return each(names, lambda n: client.patch("nodes", n, body=body), "changed", options)
+    values = pairs((w for w in words if "=" in w), unset=True)
+    body = {**single, "values": values, "labels": pairs(label or (), unset=True)}
+    return records.changed("nodes", names, body, options)
 
 
 @app.command
 def remove(*names: str, yes: Yes = False, options: Options = DEFAULT) -> int:
     """Remove nodes: their machines are unknown again."""
     wanted = hosts(names)
-    screen.confirm(f"Remove {fold(wanted)} ({len(wanted)} nodes)?", yes=yes)
-    with options.client() as client:
-        return each(wanted, lambda n: client.delete("nodes", n), "removed", options)
+    question = f"Remove {fold(wanted)} ({len(wanted)} nodes)?"
+    return records.removed("nodes", wanted, question, options, yes=yes)
 
 
 @app.command

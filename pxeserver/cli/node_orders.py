@@ -52,8 +52,16 @@ def install(*names: str, profile: str | None = None, options: Options = DEFAULT)
     return code
 
 
-def boot_once(profile: str, /, *names: str, options: Options = DEFAULT) -> int:
-    """Boot PROFILE at the next boot only: `node boot-once rescue n[1-4]`."""
+def boot_once(*names: str, profile: str, options: Options = DEFAULT) -> int:
+    """Boot another profile at the next boot only: `node boot-once n[1-4] --profile rescue`.
+
+    Parameters
+    ----------
+    names
+        Names or ranges such as n[001-256].
+    profile
+        What to boot then.
+    """
     body = {"profile": profile}
     done = f"boots {profile} at the next boot, once"
     with options.client() as client:

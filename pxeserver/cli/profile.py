@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from pxeserver.cli import screen
+from pxeserver.cli import records, screen
 from pxeserver.cli.client import Failure
-from pxeserver.cli.options import DEFAULT, Options, Yes, each, noun, pairs
+from pxeserver.cli.options import DEFAULT, Options, Yes, noun, pairs
+from pxeserver.cli.records import Labels
 from pxeserver.cli.screen import column
 
 app = noun("profile", "Profiles: what to boot, by name.")
 Kind = Literal["local", "kernel", "efi", "script", "chain", "discovery", "disk", "menu"]
-LabelOptions = Annotated[
-    list[str] | None, Parameter(name="--label", help="key=value; may be given several times.")
-]
 Maybe = Annotated[bool | None, Parameter(negative_bool="no-", negative=None)]
 COLUMNS = (
     column("name"),
@@ -54,7 +52,7 @@ def add(
     install: bool = False,
     title: str = "",
     in_menu: Maybe = True,
-    label: LabelOptions = None,
+    label: Labels = None,
     options: Options = DEFAULT,
 ) -> int:
     """Add a profile: `profile add live --image debian --args "boot=live"`, `profile add disk --kind local`.
@@ -95,25 +93,21 @@ def add(
         "values": pairs(values),
         "labels": pairs(label or ()),
     }
-    with options.client() as client:
-        return each([name], lambda _: client.post("profiles", body=body), "added", options)
+    return records.added("profiles", body, options)
 
 
 @app.command(name="list")
 def list_profiles(*, options: Options = DEFAULT) -> None:
     """List profiles."""
-    with options.client() as client:
-        empty = "no profile; `pxeserver profile add --help` shows how to add one"
-        screen.rows(client.get("profiles"), COLUMNS, options.output, empty)
+    empty = "no profile; `pxeserver profile add --help` shows how to add one"
+    records.listed("profiles", COLUMNS, empty, options)
 
 
 @app.command
 def show(name: str, /, *, options: Options = DEFAULT) -> None:
     """Show a profile."""
-    with options.client() as client:
-        profile = client.get("profiles", name)
-    if options.output != "table":
-        screen.dump(profile, options.output)
+    profile = records.found("profiles", name, options)
+    if profile is None:
         return
     script = profile.pop("script")
     screen.fields(profile.items())
@@ -136,7 +130,7 @@ def set_values(
     install: Maybe = None,
     title: str | None = None,
     in_menu: Maybe = None,
-    label: LabelOptions = None,
+    label: Labels = None,
     options: Options = DEFAULT,
 ) -> int:
     """Change a profile: `profile set live --args "boot=live quiet" console=`.
@@ -146,7 +140,7 @@ def set_values(
     values
         Values as key=value; "key=" takes a value away.
     """
-    body: dict[str, Any] = {
+    body = {
         "kind": kind,
         "image": image,
         "args": args,
@@ -155,19 +149,13 @@ def set_values(
         "install": install,
         "title": title,
         "in_menu": in_menu,
-        "values": pairs(values, unset=True) or None,
-        "labels": pairs(label or (), unset=True) or None,
+        "values": pairs(values, unset=True),
+        "labels": pairs(label or (), unset=True),
     }
-    body = {k: v for k, v in body.items() if v is not None}
-    if not body:
-        raise Failure("nothing to change", "no value is given", "Write key=value, or an option", exit_code=2)
-    with options.client() as client:
-        return each([name], lambda n: client.patch("profiles", n, body=body), "changed", options)
+    return records.changed("profiles", [name], body, options)
 
 
 @app.command
 def remove(*names: str, yes: Yes = False, options: Options = DEFAULT) -> int:
     """Remove profiles that nothing uses."""
-    screen.confirm(f"Remove profile {', '.join(names)}?", yes=yes)
-    with options.client() as client:
-        return each(list(names), lambda n: client.delete("profiles", n), "removed", options)
+    return records.removed("profiles", names, f"Remove profile {', '.join(names)}?", options, yes=yes)

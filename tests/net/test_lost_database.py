@@ -79,7 +79,7 @@ def test_what_happened_after_the_backup_comes_from_the_worker(
     server: Server, node: Machine, tmp_path: Path
 ) -> None:
     server.cli("profile", "add", "disk", "--kind", "local")
-    server.cli("node", "boot-once", "disk", "n1")
+    server.cli("node", "boot-once", "n1", "--profile", "disk")
     server.cli("backup", str(tmp_path / "saved"))
     assert "the own profile" not in node.script()
     eventually(lambda: shown(server)["boot_once"] is None, 5, "boot-once is not taken over")

@@ -64,6 +64,10 @@ async def test_nodes(cli):
     done = await cli("node", "set", "web", "local_boot=sideways", code=1)
     assert "sanboot" in done.err
     await cli("node", "remove", "n[001-256]", code=2)
+    done = await cli("node", "set", "web", code=2)
+    assert "nothing to change" in done.err
+    done = await cli("node", "set", "n[001-002]", "--mac", "52:54:00:12:34:57", code=2)
+    assert "macs belong to one machine" in done.err
     done = await cli("node", "set", "web", "profile=nope", code=1)
     assert "pxeserver profile list" in done.err
     done = await cli("profile", "add", "live", "--image", "nope", code=1)
@@ -104,6 +108,12 @@ async def test_the_life_of_a_machine(cli, server, tmp_path):
     )
     await cli("profile", "add", "disk", "--kind", "local", "--no-in-menu")
     await cli("profile", "set", "setup", "--title", "Set up")
+    await cli("group", "add", "rack1", "label", "rack=r1", "console=ttyS0")
+    await cli("group", "set", "rack1", code=2)
+    await cli("group", "set", "rack1", "console=")
+    assert (await cli("group", "show", "rack1", "-o", "json")).json()["values"] == {}
+    await cli("group", "remove", "rack1", "--yes")
+    assert (await cli("group", "list", "-o", "json")).json() == []
     assert "auto=true" in (await cli("profile", "show", "setup")).out
     assert [p["in_menu"] for p in (await cli("profile", "list", "-o", "json")).json()] == [False, True]
 
@@ -128,7 +138,7 @@ async def test_the_life_of_a_machine(cli, server, tmp_path):
     assert "S1" in done.err
     await cli("node", "consent", "web1", "S1", code=2)
     await cli("node", "consent", "web1", "S1", "--yes")
-    await cli("node", "boot-once", "disk", "web1")
+    await cli("node", "boot-once", "web1", "--profile", "disk")
     await cli("node", "hold", "web1", "--reason", "broken fan")
     assert "broken fan" in (await cli("node", "show", "web1")).out
     await cli("node", "release", "web1")
