@@ -1,4 +1,4 @@
-"""The boot programs that are out there, as they were seen to read: which options they send and in which order,
+"""The boot programs that are out there, as they were seen to read: which options they send, in which order,
 how often they acknowledge, and what they do before the real request."""
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import pytest
 LOADER = random.Random(8).randbytes(340_000)
 ABORT = b"\0\5\0\x08User aborted the transfer\0"
 
-# Options of the probe that the program ends with an ERROR, options of its request, and what the OACK then says.
+# Options of the probe that the program ends with an ERROR, of its request, and what the OACK then says.
 PROGRAMS = {
     "uefi-pxe": (
         (("tsize", 0), ("blksize", 1468), ("windowsize", 4)),
