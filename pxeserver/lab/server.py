@@ -37,9 +37,10 @@ class BootServer:
         loaders: Path | None = None,
         config: str = "",
         user: str = "root",
+        wait: bool = True,
     ) -> None:
         """`loaders` is a folder with loaders and discovery system to begin with: the lab has no way to a
-        mirror.
+        mirror. With `wait` off it is only started.
         """
         self.lab, self.state = lab, state
         self.run_dir = lab.work / "run"
@@ -62,12 +63,13 @@ class BootServer:
             words += ["--config", str(lab.work / "config.toml")]
         self._words = [sys.executable, "-m", "pxeserver", "run", *words, *options]
         self._env = {"PYTHONPATH": str(SOURCE), "PXESERVER_SOCKET": str(self.run_dir / "api.sock")}
-        self.process: Process = self.start()
+        self.process: Process = self.start(wait=wait)
 
-    def start(self) -> Process:
+    def start(self, *, wait: bool = True) -> Process:
         """Start it (again) and wait until its API answers and it has loaders and the discovery system."""
         self.process = self.lab.start_server(self._words, self._env)
-        self.wait(self.ready, 60, "the server is not ready")
+        if wait:
+            self.wait(self.ready, 60, "the server is not ready")
         return self.process
 
     def ready(self) -> bool:

@@ -1,0 +1,21 @@
+"""Real Open vSwitch, GlusterFS, keepalived and Docker on Debian containers of one LAN."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from nodes_under_test import LENT, Nodes
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    """Three nodes, switched on."""
+    with Nodes(tmp_path_factory.mktemp("nodes"), 3, lent=LENT) as nodes:
+        nodes.power_on()
+        yield nodes
