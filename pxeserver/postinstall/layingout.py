@@ -61,7 +61,7 @@ def lay_out(
         keys=_keys(spec, former),
         blocks=blocks,
         pools=addressing.pools(
-            _networks(spec, places),
+            list(_networks(spec, places)),
             {"pool": spec.docker.pool, "swarm_pool": spec.docker.swarm_pool},
             former.pools,
         ),

@@ -1,0 +1,337 @@
+"""The want documents of the steps: what each step of each node is told.
+
+Lists are in a fixed order (by name, members by index), so that equal wishes have equal digests. Every list
+is complete: what a step made earlier and does not find in it any more, it takes away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pxeserver.postinstall.addressing import host
+from pxeserver.postinstall.layout import Layout, Place
+from pxeserver.postinstall.spec import ClusterSpec, VNet
+from pxeserver.postinstall.work import Facts, StepKey
+
+BRICK_MOUNT = "/srv/brick"
+ADVERT_MS = 300
+CONFIRM_SECONDS = 30
+TUNNEL_OVERHEAD = 58
+"""Bytes that geneve over IPv4 with a VLAN tag inside takes from the uplink's MTU, with room for options."""
+GLUSTER_OPTIONS = {"network.ping-timeout": "5"}
+DATA_PATH_PORT = 4789
+SWARM_PORT = 2377
+
+Doc = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """Writes the documents of one cluster."""
+
+    spec: ClusterSpec
+    layout: Layout
+    facts: Facts
+    leader: str
+
+    def identity(self, place: Place) -> Doc:
+        """Host name, machine-id, the others' names, the Gluster UUID."""
+        return {
+            "hostname": place.name,
+            "machine_id": place.machine_id or None,
+            "hosts": {p.name: p.host for p in by_name(self._present())},
+            "gluster_uuid": place.gluster_uuid,
+        }
+
+    def packages(self, place: Place) -> Doc:
+        """What has to be installed, and pinned to which version."""
+        names = {"docker.io", "openvswitch-switch", "nftables"}
+        storage = self.spec.storage
+        if storage and storage.driver == "nfs":
+            names.add("nfs-common")
+        elif storage:
+            names.add("glusterfs-client")
+            if place.name in self.pool_members():
+                names.add("glusterfs-server")
+        if place.router:
+            names.add("keepalived")
+        if any(c.node == place.name for c in self.spec.compose):
+            names.add("docker-compose")
+        pins = self.spec.packages
+        return {"release": place.release, "packages": {n: pins.get(n) for n in sorted(names | pins.keys())}}
+
+    def network(self, place: Place) -> Doc:
+        """Switches, uplink, tunnels, vNets."""
+        return {
+            "uplink": {
+                "switch": self.spec.uplink,
+                "mac": place.mac,
+                "address": place.address,
+                "gateway": place.gateway or None,
+                "dns": list(place.dns),
+                "mtu": place.mtu,
+            },
+            "switches": [{"name": s.name, "uplink": s.uplink} for s in sorted(self.spec.switches, key=_name)],
+            "tunnels": [
+                {"switch": s.name, "peer": p.name, "remote": p.host, "key": self.layout.keys[s.name]}
+                for s in sorted(self.spec.switches, key=_name)
+                for p in by_name(self._present())
+                if p.name != place.name
+            ],
+            "vnets": [
+                {
+                    "name": v.name,
+                    "switch": v.switch,
+                    "vlan": v.vlan,
+                    "address": place.shares[v.name].address if v.name in place.shares else None,
+                    "mtu": v.mtu or self._vnet_mtu(),
+                }
+                for v in sorted(self.spec.vnets, key=_name)
+            ],
+            "datapath": "auto",
+            "confirm": {"seconds": CONFIRM_SECONDS},
+        }
+
+    def _present(self) -> list[Place]:
+        """Members, and leaving ones whose network still stands: containers move away over it."""
+        gone = {k.node for k in self.facts.undone if k.step == "network"} | self.layout.lost
+        return [*self.layout.places.values(), *(p for n, p in self.layout.leaving.items() if n not in gone)]
+
+    def _vnet_mtu(self) -> int:
+        return min(p.mtu for p in self.layout.everyone.values()) - TUNNEL_OVERHEAD
+
+    def routers(self, place: Place) -> Doc | None:
+        """Virtual routers and service addresses; None where this member takes no part."""
+        if not place.router:
+            return None
+        routers = [self._router(place, v) for v in sorted(self.spec.vnets, key=_name) if v.gateway]
+        return {
+            "routers": [r for r in routers if r],
+            "addresses": self._addresses(place),
+            "advert_ms": ADVERT_MS,
+            "uplink": self.spec.uplink,
+            "isolated": isolated(self.spec.vnets),
+        }
+
+    def _router(self, place: Place, vnet: VNet) -> Doc | None:
+        if vnet.name not in place.shares:
+            return None
+        vrid = self.layout.vrids[f"vnet:{vnet.name}"]
+        prefix = vnet.subnet.partition("/")[2]
+        return {
+            "vnet": vnet.name,
+            "vrid": vrid,
+            "gateway": f"{vnet.gateway}/{prefix}",
+            **self._group(place, vnet.name),
+            "priority": place.priority(vrid),
+            "nat": vnet.nat,
+        }
+
+    def _addresses(self, place: Place) -> list[Doc]:
+        found = []
+        for address in sorted(self.spec.addresses, key=_name):
+            if address.vnet and address.vnet not in place.shares:
+                continue
+            vrid = self.layout.vrids[f"address:{address.name}"]
+            check = address.check
+            found.append(
+                {
+                    "name": address.name,
+                    "address": address.address,
+                    "interface": address.vnet or self.spec.uplink,
+                    "vrid": vrid,
+                    **self._group(place, address.vnet),
+                    "priority": place.priority(vrid),
+                    "check": {"kind": check.kind, "port": check.port, "path": check.path},
+                }
+            )
+        return found
+
+    def _group(self, place: Place, vnet: str) -> Doc:
+        def own(p: Place) -> str | None:
+            if not vnet:
+                return p.host
+            return host(p.shares[vnet].address) if vnet in p.shares else None
+
+        others = [self.layout.places[n] for n in self.layout.routers if n != place.name]
+        return {"source": own(place), "peers": [a for p in by_name(others) if (a := own(p))]}
+
+    def brick(self, place: Place) -> Doc | None:
+        """The brick of this member, if it has one."""
+        brick, storage = self.layout.brick_of(place.name), self.spec.storage
+        if brick is None or storage is None:
+            return None
+        return {
+            "volume": storage.volume,
+            "device": dict(brick.device),
+            "mount": BRICK_MOUNT,
+            "gluster_uuid": place.gluster_uuid,
+            "address": place.host,
+            "arbiter": brick.arbiter,
+        }
+
+    def pool_members(self) -> list[str]:
+        """Who runs glusterd: bricks and managers, for any manager may have to lead."""
+        if not self.layout.bricks:
+            return []
+        # One that is leaving and still leads must not detach itself.
+        names = {*self.layout.managers, *(b.node for b in self.layout.bricks), self.leader}
+        return [n for n in self.layout.everyone if n in names]
+
+    def pool(self) -> Doc | None:
+        """The volume; None until every brick has told where it is."""
+        storage = self.spec.storage
+        told = {b.node: self.facts.steps.get(StepKey(b.node, "brick"), {}) for b in self.layout.bricks}
+        if storage is None or not told or not all("path" in t for t in told.values()):
+            return None
+        places = self.layout.everyone
+        return {
+            "volume": storage.volume,
+            "driver": storage.driver,
+            "peers": [
+                {"name": p.name, "address": p.host, "uuid": p.gluster_uuid}
+                for p in by_name(places[n] for n in self.pool_members())
+            ],
+            "bricks": [
+                {
+                    "node": b.node,
+                    "address": places[b.node].host,
+                    "path": told[b.node]["path"],
+                    "arbiter": b.arbiter,
+                }
+                for b in self.layout.bricks
+            ],
+            "replicas": storage.replicas,
+            "arbiter": storage.arbiter,
+            "options": dict(sorted({**GLUSTER_OPTIONS, **storage.options}.items())),
+        }
+
+    def mount(self, place: Place) -> Doc | None:
+        """The shared volume on this member."""
+        storage = self.spec.storage
+        if storage is None:
+            return None
+        bricks = [b.node for b in self.layout.bricks]
+        # A member with a brick asks itself first: it can mount when it is alone.
+        bricks.sort(key=lambda n: (n != place.name, self.layout.places[n].index))
+        nfs = storage.driver == "nfs"
+        return {
+            "driver": storage.driver,
+            "volume": storage.volume,
+            "servers": [storage.server] if nfs else [self.layout.places[n].host for n in bricks],
+            "path": storage.path,
+            "export": storage.export,
+        }
+
+    def docker(self) -> Doc:
+        """The engine's daemon.json. live-restore and Swarm exclude each other."""
+        daemon: Doc = {
+            "data-root": "/var/lib/docker",
+            "default-address-pools": [{"base": self.layout.pools["pool"], "size": 24}],
+            "iptables": True,
+            "live-restore": False,
+            "log-driver": "json-file",
+            "log-opts": {"max-file": "3", "max-size": "10m"},
+        }
+        if self.spec.docker.insecure_registries:
+            daemon["insecure-registries"] = sorted(self.spec.docker.insecure_registries)
+        return {"daemon": daemon}
+
+    def swarm_init(self, place: Place) -> Doc:
+        """A new Swarm."""
+        return {
+            "advertise": place.host,
+            "data_path_port": DATA_PATH_PORT,
+            "pools": [self.layout.pools["swarm_pool"]],
+        }
+
+    def swarm_join(self, place: Place, swarm_id: str) -> Doc:
+        """Joining as a worker, at any manager that answers."""
+        managers = [self.layout.places[n] for n in self.layout.managers if n != place.name]
+        return {
+            "advertise": place.host,
+            "managers": [f"{p.host}:{SWARM_PORT}" for p in managers],
+            "swarm_id": swarm_id,
+        }
+
+    def networks(self, place: Place) -> Doc | None:
+        """The config-only networks of this member's container blocks."""
+        vnets = [
+            {
+                "name": v.name,
+                "subnet": v.subnet,
+                "gateway": v.gateway or None,
+                "range": place.shares[v.name].block,
+                "parent": f"{v.name}-c",
+            }
+            for v in sorted(self.spec.vnets, key=_name)
+            if v.name in place.shares and place.shares[v.name].block
+        ]
+        return {"vnets": vnets} if vnets else None
+
+    def swarm_networks(self) -> Doc | None:
+        """The Swarm's networks."""
+        macvlan = [
+            {"name": v.name, "config": f"{v.name}-node"}
+            for v in sorted(self.spec.vnets, key=_name)
+            if v.subnet
+        ]
+        overlays = [
+            {"name": o.name, "subnet": o.subnet, "encrypted": o.encrypted}
+            for o in sorted(self.spec.overlays, key=_name)
+        ]
+        return {"macvlan": macvlan, "overlays": overlays} if macvlan or overlays else None
+
+    def images(self) -> Doc | None:
+        """The container images; None until all of them can be fetched."""
+        if not self.spec.images or not all(n in self.facts.images for n in self.spec.images):
+            return None
+        return {"images": [{"name": n, **self.facts.images[n]} for n in sorted(self.spec.images)]}
+
+    def compose(self, place: Place) -> Doc | None:
+        """The Compose projects of this member."""
+        projects = [
+            {"name": c.name, "file": c.text, "env": dict(sorted(c.env.items()))}
+            for c in sorted(self.spec.compose, key=_name)
+            if c.node == place.name
+        ]
+        return {"projects": projects} if projects else None
+
+    def stacks(self) -> Doc | None:
+        """The stacks. A version is named by the content of its file."""
+        if not self.spec.stacks:
+            return None
+        root = self.spec.storage.path if self.spec.storage else "/var/lib/pxeserver-agent"
+        return {
+            "stacks": [
+                {"name": s.name, "version": hashlib.sha256(s.text.encode()).hexdigest()[:12], "file": s.text}
+                for s in sorted(self.spec.stacks, key=_name)
+            ],
+            "path": f"{root}/stacks",
+        }
+
+
+def isolated(vnets: Iterable[VNet]) -> list[list[str]]:
+    """The groups of vNets with a gateway: traffic is forwarded within a group, never between groups. vNets
+    that reach each other, also by way of a third, are one group.
+    """
+    groups: list[set[str]] = []
+    for vnet in vnets:
+        if not vnet.gateway:
+            continue
+        mine = {vnet.name, *vnet.reach}
+        joined = [g for g in groups if g & mine]
+        groups = [g for g in groups if not g & mine] + [mine.union(*joined)]
+    return sorted(sorted(g) for g in groups)
+
+
+def by_name(places: Iterable[Place]) -> list[Place]:
+    """Members in the order of their names."""
+    return sorted(places, key=_name)
+
+
+def _name(thing: Any) -> str:
+    return str(thing.name)
