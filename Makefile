@@ -100,7 +100,7 @@ wheel: $(VENV)/.test ## build the wheel into dist/
 	@$(PY) -m build --wheel -o dist . >/dev/null && ls dist/*.whl
 
 install: $(VENV)/.run ## install the systemd services on this machine
-	@$(PY) -m pxeserver.install install
+	@$(PY) -m pxeserver.install install $(ARGS)
 
 uninstall: $(VENV)/.run ## remove the systemd services; data stays unless ARGS="--purge"
 	@$(PY) -m pxeserver.install uninstall $(ARGS)

@@ -1,12 +1,15 @@
 """Installing the server as a systemd service, and removing it: what `make install` and `make uninstall` run.
 
-    python3 -m pxeserver.install install [--wheel dist/pxeserver-0.1.0-py3-none-any.whl]
+    python3 -m pxeserver.install install [--wheel dist/pxeserver-0.1.0-py3-none-any.whl] [--state-from FOLDER]
     python3 -m pxeserver.install uninstall [--purge]
 
 Each release gets a virtual environment of its own under /opt/pxeserver/releases, and /opt/pxeserver/venv is
 a link to the one in use: an upgrade switches it in one step, and the release before stays for going back.
 A release that cannot be made changes nothing. Before an upgrade the database is copied to the state
 directory's backups/. With a `root` other than "/" files are only put in place.
+
+The services go on with what is in /var/lib/pxeserver, also what a server that was started by hand left there;
+what one kept in another folder is copied there with --state-from.
 """
 
 from __future__ import annotations
@@ -14,16 +17,22 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
 from pxeserver import resources
+from pxeserver.installstate import (
+    InstallFailed,
+    back_up_database,
+    check_taking,
+    given_to_services,
+    in_use,
+    take_state,
+)
 
 OPT = Path("opt/pxeserver")
 UNITS = Path("etc/systemd/system")
@@ -54,21 +63,29 @@ _DEFAULT_CONFIG = """\
 """
 
 
-class InstallFailed(Exception):  # noqa: N818 - it is told to a person as it is
-    """A step failed; the text says which, with the program's own words."""
-
-
-def install(root: Path | str = "/", *, wheel: Path | None = None, wheels: Path | None = None) -> list[str]:
+def install(
+    root: Path | str = "/",
+    *,
+    wheel: Path | None = None,
+    wheels: Path | None = None,
+    state_from: Path | None = None,
+) -> list[str]:
     """Install or upgrade; returns what was done, a line a step. InstallFailed where a step fails.
 
     `wheel` is the built package; without it a root other than "/" gets the files only. `wheels` is a
-    folder with the wheels of everything else, for hosts without a package index.
+    folder with the wheels of everything else, for hosts without a package index. `state_from` is the state
+    directory of a server that was started by hand, to go on with.
     """
     check_host(root)
     top = Path(root)
     done: list[str] = []
+    if state_from is not None:
+        check_taking(state_from, top / STATE)
     release = make_release(top, wheel, wheels) if wheel is not None else None
     try:
+        if state_from is not None:
+            take_state(state_from, top / STATE)
+            done.append(f"state copied from {state_from}")
         backup = back_up_database(top / STATE)
     except InstallFailed:
         if release is not None:
@@ -99,6 +116,11 @@ def check_host(root: Path | str) -> None:
             "systemd does not run this machine: `make run` starts the server without installing it, and "
             "`python3 -m pxeserver.install install --root FOLDER` only puts the files into a folder"
         )
+    if in_use(Path("/") / STATE):
+        try:
+            _run("systemctl", "is-active", "--quiet", SERVICES[0])
+        except InstallFailed:
+            raise InstallFailed("a server that was started by hand runs here: end it with Ctrl-C") from None
 
 
 def put_files(top: Path) -> list[Path]:
@@ -182,25 +204,6 @@ def _point(link: Path, target: Path, top: Path) -> None:
     new.replace(link)
 
 
-def back_up_database(state: Path) -> Path | None:
-    """Copy the database into backups/, whole even while it is in use; None where there is none yet."""
-    database = state / "db.sqlite3"
-    if not database.exists():
-        return None
-    target = state / "backups" / f"before-upgrade-{time.strftime('%Y%m%d-%H%M%S')}.sqlite3"
-    target.parent.mkdir(mode=0o750, exist_ok=True)
-    try:
-        with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(target)) as copy:
-            source.backup(copy)
-    except sqlite3.Error as error:
-        target.unlink(missing_ok=True)
-        raise InstallFailed(f"cannot copy {database}: {error}; nothing was changed") from error
-    target.chmod(0o600)
-    owner = database.stat()
-    os.chown(target, owner.st_uid, owner.st_gid)
-    return target
-
-
 def _switch_on(sockets: Sequence[str], before: Path | None, backup: Path | None) -> list[str]:
     """Start or restart the services; `sockets` are new or changed units, `before` and `backup` the way back.
 
@@ -208,6 +211,7 @@ def _switch_on(sockets: Sequence[str], before: Path | None, backup: Path | None)
     """
     steps: list[tuple[str, ...]] = [
         ("systemd-sysusers", SYSUSERS.name),
+        *given_to_services(Path("/") / STATE),
         ("systemd-tmpfiles", "--create", TMPFILES.name),
         ("systemctl", "daemon-reload"),
         ("systemctl", "enable", "pxeserver.target", *SERVICES, *SOCKETS),
@@ -276,6 +280,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     adding.add_argument(
         "--wheels", type=Path, help="folder with the wheels it needs, instead of a package index"
     )
+    adding.add_argument(
+        "--state-from", type=Path, help="state directory of a server started by hand, to go on with"
+    )
     removing = verbs.add_parser("uninstall", help="remove")
     removing.add_argument(
         "--purge", action="store_true", help="also configuration, database, journal and images"
@@ -291,7 +298,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             check_host(given.root)  # before minutes of building
             with tempfile.TemporaryDirectory(prefix="pxeserver-wheel-") as scratch:
                 wheel = given.wheel or build_wheel(Path(scratch))
-                done = install(given.root, wheel=wheel, wheels=given.wheels)
+                done = install(given.root, wheel=wheel, wheels=given.wheels, state_from=given.state_from)
         else:
             done = uninstall(given.root, purge=given.purge)
     except InstallFailed as error:
