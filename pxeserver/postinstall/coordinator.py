@@ -192,13 +192,18 @@ class Coordinator:
 
     def _work_for(self, name: str, node: _Node, now: float) -> Work | None:
         if (state := self._running(node)) is not None:
-            return self._hand_again(node, state, now)
+            return self._hand_again(name, node, state, now)
         if node.checking is not None:
             if self._knows(node, node.checking.id, now, CHECK_SECONDS):
                 return None
             node.checking = None
-        if node.doing or self.stopped:
+        if node.doing:
             return None  # it is still at something that nobody wants any more: one work at a time
+        return self._next(name, node, now)
+
+    def _next(self, name: str, node: _Node, now: float) -> Work | None:
+        if self.stopped:
+            return None
         for key in self.ledger.by_node.get(name, ()):
             if self.ledger.ready(key, now):
                 node.running = key
@@ -213,19 +218,20 @@ class Coordinator:
         node.deadline = now + self._time_of(state.key)
         return Work(state.work_id, state.key.step, want.verb, want.params, want.timeout, want.secrets)
 
-    def _hand_again(self, node: _Node, state: StepState, now: float) -> Work | None:
+    def _hand_again(self, name: str, node: _Node, state: StepState, now: float) -> Work | None:
         want = self.goal.get(state.key)
         if want is None or self._knows(node, state.work_id, now, HAND_AGAIN_SECONDS):
             return None
+        if state.digest != self.ledger.digests[state.key]:
+            # Something else is wanted by now, and nobody is at what was wanted before.
+            self.ledger.renew(state)
+            return self._next(name, node, now)
         if node.given_to and node.given_to != node.instance:
             # An agent that ends in this step each time must not be given it for ever.
             if state.tries >= want.tries:
                 self.ledger.fail(state, KILLED, now)
                 return None
             state = self.ledger.put(replace(state, tries=state.tries + 1))
-        if state.digest != self.ledger.digests[state.key]:
-            wanted = self.ledger.digests[state.key]
-            state = self.ledger.put(replace(state, digest=wanted, work_id=self._new_id()))
         return self._hand(node, state, now)
 
     def _knows(self, node: _Node, work_id: str, now: float, seconds: float) -> bool:

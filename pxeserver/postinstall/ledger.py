@@ -134,14 +134,16 @@ class Ledger:
 
     def begin(self, key: StepKey, work_id: str, now: float) -> StepState:
         """A step is handed out."""
+        state, want = self.states[key], self.goal[key]
         return self.put(
             replace(
-                self.states[key],
+                state,
                 status=Status.RUNNING,
-                verb=self.goal[key].verb,
+                verb=want.verb,
                 digest=self.digests[key],
+                params=want.params if want.verb == APPLY else state.params,
                 work_id=work_id,
-                tries=self.states[key].tries + 1,
+                tries=state.tries + 1,
                 started=now,
                 finished=0.0,
                 not_before=0.0,
@@ -152,15 +154,13 @@ class Ledger:
         """A step that ran has come to what it was to."""
         ended = replace(state, finished=now, reason="", work_id="", log=_newest(result.log))
         if state.verb == UNDO:
-            ended = replace(ended, status=Status.GONE, applied="", params={}, facts={}, secrets={})
+            # What it had told stays known: others may have to forget this node by it.
+            ended = replace(ended, status=Status.GONE, applied="")
         else:
-            want = self.goal.get(state.key)
-            as_wanted = want is not None and self.digests[state.key] == state.digest
             ended = replace(
                 ended,
                 status=Status.DONE,
                 applied=state.digest,
-                params=want.params if want is not None and as_wanted else state.params,
                 facts=result.facts,
                 secrets=result.secrets or state.secrets,
                 changed=result.changed,
@@ -188,11 +188,15 @@ class Ledger:
         )
         self._follow(state.key)
 
+    def renew(self, state: StepState) -> None:
+        """A step that was begun waits for what is wanted of it now."""
+        self._await(replace(state, tries=max(state.tries, 1)), self.goal[state.key], self.digests[state.key])
+
     def _follow(self, key: StepKey) -> None:
         """Where something else is wanted by now than what has just ended, that comes next."""
-        want, state = self.goal.get(key), self.states[key]
-        if want is not None and self.digests[key] != state.digest:
-            self._await(replace(state, tries=max(state.tries, 1)), want, self.digests[key])
+        state = self.states[key]
+        if key in self.goal and self.digests[key] != state.digest:
+            self.renew(state)
 
     def _pause(self, tries: int) -> float:
         first, longest = BACKOFF_SECONDS
