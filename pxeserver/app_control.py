@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from aiohttp import web
@@ -29,6 +29,8 @@ from pxeserver.live.keeping import Windows
 from pxeserver.loaderbundle import LoaderShelf
 from pxeserver.loaders import LoadersUnavailable
 from pxeserver.notify import REPORT, notify
+from pxeserver.postinstall.agents import AgentsStage
+from pxeserver.postinstall.authority import Authority
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ class ControlParts:
     shelf: LoaderShelf
     dialer: WorkerDialer
     listening: socket.socket
+    agents: AgentsStage
     runner: web.AppRunner | None = None
 
     @classmethod
@@ -61,9 +64,13 @@ class ControlParts:
             raise OSError("started without its socket: use `pxeserver run` or systemd")
         state = settings.server.state_dir
         store = Store(state / "images")
+        authority = Authority.open(state / "agents", time.time())
+        policy = settings.policy_model()
+        if "agents" in bound:
+            policy = replace(policy, agents_port=settings.agents.port, agents_ca=authority.pin)
         hall = Hall(
             state / "db.sqlite3",
-            policy=settings.policy_model(),
+            policy=policy,
             backups=state / "backups",
             windows=Windows.of(settings.boots.windows()),
             check_inventory=lambda told: parse_inventory(told).model_dump(mode="json"),
@@ -72,17 +79,33 @@ class ControlParts:
         shelf = LoaderShelf(store, settings.loaders_dir, fetch=loaders.fetch, mirror=loaders.mirror)
         worker = KnownWorker(hall)
         dialer = WorkerDialer(settings.server.run_dir / "worker.sock", worker)
-        return cls(settings, hall, worker, store, shelf, dialer, bound["api"])
+        agents = AgentsStage.build(
+            authority,
+            hall,
+            bound.get("agents"),
+            port=settings.agents.port,
+            address=settings.server.address,
+        )
+        return cls(settings, hall, worker, store, shelf, dialer, bound["api"], agents)
 
     async def start(self) -> None:
         """Open the database, then answer."""
         await self.hall.start()
-        app = application.build(self.hall, self.store, self.shelf, self.settings, self.worker)
+        app = application.build(
+            self.hall, self.store, self.shelf, self.settings, self.worker, stage=self.agents
+        )
         self.runner = await application.serve(app, self.listening)
+        await self.agents.start()
 
     def endless(self) -> list[Awaitable[None]]:
         """What runs until the end."""
-        return [self.dialer.run(), self._have_loaders(), self._have_discovery(), self._tell_status()]
+        return [
+            self.dialer.run(),
+            self._have_loaders(),
+            self._have_discovery(),
+            self._tell_status(),
+            *self.agents.endless(),
+        ]
 
     async def _have_loaders(self) -> None:
         """Put the loaders into the store and the database, and try again for as long as there are none."""
@@ -110,6 +133,8 @@ class ControlParts:
             self.settings.loaders_dir / NAME,
             build=loaders.fetch,
             builder=self.settings.server.run_dir / "builder.sock",
+            firmware=loaders.firmware,
+            mirror=loaders.mirror,
         )
         while True:
             opened = self.hall.opened
@@ -148,6 +173,7 @@ class ControlParts:
 
     async def stop(self) -> None:
         """Answer no more, write what waits, close."""
+        await self.agents.stop()
         if self.runner is not None:
             await self.runner.cleanup()
         await self.hall.close()

@@ -45,9 +45,12 @@ RUNTIME = Path("run/pxeserver")
 _BOOTED = Path("/run/systemd/system")
 """There where systemd runs the machine, see sd_booted(3)."""
 SOCKETS = tuple(
-    f"pxeserver-{name}.socket" for name in ("dhcp", "proxydhcp", "tftp", "http", "channel", "api", "builder")
+    f"pxeserver-{name}.socket"
+    for name in ("dhcp", "proxydhcp", "tftp", "http", "channel", "api", "agents", "builder")
 )
 SERVICES = ("pxeserver-worker.service", "pxeserver-control.service")
+AGENT = "pxeserver-agent.service"
+"""Of the nodes, not of the server."""
 BUILDER = "pxeserver-builder.service"
 """Started by its socket alone, and ends by itself."""
 
@@ -128,7 +131,11 @@ def put_files(top: Path) -> list[Path]:
     that are new or different now.
     """
     source = resources.folder("systemd")
-    pairs = [(unit, top / UNITS / unit.name) for unit in sorted(source.iterdir()) if unit.suffix != ".conf"]
+    pairs = [
+        (unit, top / UNITS / unit.name)
+        for unit in sorted(source.iterdir())
+        if unit.suffix != ".conf" and unit.name != AGENT
+    ]
     pairs += [
         (source / "pxeserver.sysusers.conf", top / SYSUSERS),
         (source / "pxeserver.tmpfiles.conf", top / TMPFILES),

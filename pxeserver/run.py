@@ -30,7 +30,7 @@ CONFIG = "PXESERVER__CONFIG"
 FLAGS = "PXESERVER__FLAGS"
 """How the children find the same settings: the file that was named, and the command line's flags as JSON."""
 DEFAULT_USER = "pxeserver"
-STATE_FOLDERS = ("journal", "images", "loaders", "import", "backups")
+STATE_FOLDERS = ("journal", "images", "loaders", "import", "backups", "agents")
 _REPORT_SECONDS = 8.0
 """How long the start-up lines wait for the worker's first report: its start, and its probe."""
 
@@ -104,7 +104,7 @@ def _run(settings: Settings, config: Path | None, flags: Mapping[str, Any]) -> i
             heard=reports.heard,
             has_spare=True,
         ),
-        Child("control", command("control"), ("api",), 5.0, reports.heard),
+        Child("control", command("control"), ("api", "agents"), 5.0, reports.heard),
     )
     supervisor = Supervisor(children, bound, server.run_dir, owner)
     try:
@@ -121,6 +121,7 @@ def wanted(settings: Settings) -> list[Want]:
         Want("proxydhcp", "udp", any_address, settings.dhcp.proxy_port),
         Want("tftp", "udp", any_address, settings.tftp.port),
         Want("http", "tcp", any_address, settings.http.port),
+        *([Want("agents", "tcp", any_address, settings.agents.port)] if settings.agents.enabled else []),
         Want("worker", "unix", str(settings.server.run_dir / "worker.sock")),
         Want("api", "unix", str(api_socket(settings)), mode=0o660 if settings.api.group else 0o600),
     ]

@@ -13,6 +13,7 @@ from pxeserver.api import openapi
 from pxeserver.api.problems import Problem, of_refusal
 from pxeserver.api.rooms import LoaderShelf, NoWorker, Store, Worker
 from pxeserver.api.routes import (
+    agents,
     boots,
     groups,
     images,
@@ -27,6 +28,7 @@ from pxeserver.api.routes import (
 from pxeserver.api.routing import Call, Rooms, Route, attach
 from pxeserver.config import Settings
 from pxeserver.live import Hall, Refused
+from pxeserver.postinstall.agents import AgentsStage
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,7 @@ ROUTES: tuple[Route, ...] = (
     *server.ROUTES,
     *nodes.ROUTES,
     *node_orders.ROUTES,
+    *agents.ROUTES,
     *groups.ROUTES,
     *profiles.ROUTES,
     *images.ROUTES,
@@ -46,11 +49,17 @@ ROUTES: tuple[Route, ...] = (
 
 
 def build(
-    hall: Hall, store: Store, loaders: LoaderShelf, settings: Settings, worker: Worker | None = None
+    hall: Hall,
+    store: Store,
+    loaders: LoaderShelf,
+    settings: Settings,
+    worker: Worker | None = None,
+    *,
+    stage: AgentsStage | None = None,
 ) -> web.Application:
     """The application; it keeps nothing of its own. Without `worker` there is none to be asked."""
     app = web.Application(middlewares=[_problems], client_max_size=0)
-    rooms = Rooms(hall, store, loaders, worker or NoWorker(), settings, time.time())
+    rooms = Rooms(hall, store, loaders, worker or NoWorker(), settings, time.time(), stage)
     attach(app, (*ROUTES, DOCUMENT), rooms, PREFIX)
     return app
 

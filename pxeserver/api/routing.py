@@ -20,6 +20,7 @@ from pxeserver.api.problems import Problem, refused
 from pxeserver.api.rooms import LoaderShelf, Store, Worker
 from pxeserver.config import Settings
 from pxeserver.live import Hall
+from pxeserver.postinstall.agents import AgentsStage
 
 B = TypeVar("B", bound=BaseModel)
 
@@ -40,6 +41,8 @@ class Rooms:
     settings: Settings
     started: float
     """Seconds since the epoch."""
+    agents: AgentsStage | None = None
+    """The agents of nodes; None where the API runs alone."""
 
 
 @dataclass(slots=True)

@@ -206,6 +206,8 @@ def approve(code: str, name: str, /, *, profile: str | None = None, options: Opt
 
 
 # The orders are a file of their own; their commands hang on the same noun.
+from pxeserver.cli import node_agents as _agents  # noqa: E402
 from pxeserver.cli import node_orders as _orders  # noqa: E402
 
 _orders.attach(app)
+_agents.attach(app)

@@ -52,6 +52,12 @@ def _interface(text: str) -> str:
     return text
 
 
+def _firmware(text: str) -> str:
+    if not re.fullmatch(r"firmware-[a-z0-9][a-z0-9.+-]{0,60}", text):
+        raise ValueError(f"{text!r} is not a package of firmware: their names begin with firmware-")
+    return text
+
+
 class Section(BaseModel):
     """What all sections share: no unknown key, no change after loading."""
 
@@ -169,6 +175,9 @@ class LoadersSettings(Section):
     fetched must be signed by the archive, whatever the mirror."""
     cache_dir: Path | None = None
     """Where fetched packages are kept; empty: loaders/ in server.state_dir."""
+    firmware: Annotated[tuple[Annotated[str, AfterValidator(_firmware)], ...], BeforeValidator(_listed)] = ()
+    """Debian packages whose firmware files the discovery system gets, e.g. ["firmware-bnx2x"]. They are not
+    free software, and few cards need one: see docs/machines.md."""
 
 
 class BootsSettings(Section):
@@ -195,6 +204,15 @@ class BootsSettings(Section):
         return replace(DEFAULT_WINDOWS, **self.model_dump())
 
 
+class AgentsSettings(Section):
+    """The listener for the agents of nodes: claims and the work of the cluster stage, over TLS."""
+
+    enabled: bool = True
+    """Listen for agents. Without it no node can join."""
+    port: Port = 8444
+    """Its TCP port."""
+
+
 class Settings(Section):
     """Everything. Every part has a default: no file is needed."""
 
@@ -205,6 +223,7 @@ class Settings(Section):
     http: HttpSettings = Field(default_factory=HttpSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     loaders: LoadersSettings = Field(default_factory=LoadersSettings)
+    agents: AgentsSettings = Field(default_factory=AgentsSettings)
     boots: BootsSettings = Field(default_factory=BootsSettings)
     subnet: tuple[SubnetSettings, ...] = ()
     """Served networks. Without any, the interfaces' own networks are served with ProxyDHCP."""

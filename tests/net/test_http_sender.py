@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from pxeserver.lab.netns import Namespace, connect
-from pxeserver.servers.http_sender import neighbour_mac
+from pxeserver.neighbour import neighbour_mac
 
 pytestmark = pytest.mark.net
 
