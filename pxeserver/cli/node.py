@@ -141,6 +141,8 @@ def show(name: str, /, *, options: Options = DEFAULT) -> None:
     """Show a node: what it would get now and why, where its values come from, its machine, its last boots."""
     if node := records.found("nodes", name, options):
         show_node(node, condition(node))
+        with options.client() as client:
+            _agents.show_agent(client, name)
 
 
 @app.command(name="set")

@@ -32,8 +32,8 @@ class NodeEdits(EditBase):
         """
         return (await self.add_nodes([node]))[0]
 
-    async def add_nodes(self, nodes: Sequence[Node]) -> list[Node]:
-        """Add nodes; places without a machine take machines in this order."""
+    async def add_nodes(self, nodes: Sequence[Node], *, take_machines: bool = True) -> list[Node]:
+        """Add nodes; places without a machine take machines in this order, where they may at all."""
         records, names = [], set()
         seen: set[str] = set()
         for given in nodes:
@@ -44,7 +44,7 @@ class NodeEdits(EditBase):
                 seen.add(text)
             names.add(node.name)
             self._check_claims(node, None)
-            awaits = not (node.uuid or node.serial or node.macs)
+            awaits = take_machines and not (node.uuid or node.serial or node.macs)
             fresh = replace(node, id=0, order=0, boot_once=None, consents=(), version=1)
             records.append(NodeRecord(fresh, self._stamp(None), awaits_machine=awaits))
         for taken in sorted(await self._nodes.named(names)):

@@ -82,7 +82,8 @@ async def join(call: Call) -> JoinView:
         raise Problem(422, "no join command was made", f"this server is not {address}", step)
     if call.hall.node(name) is None:
         async with call.hall.edit(call.by) as edit:
-            await edit.add_nodes([Node(id=0, name=name)])
+            # Its machine runs already: the next unknown one that boots is another.
+            await edit.add_nodes([Node(id=0, name=name)], take_machines=False)
     token, claim = await agents.admission.join_token(name, call.by, ask=body.ask, seconds=body.seconds)
     return JoinView(node=name, line=agents.join_line(address, token), expires=claim.expires)
 
