@@ -128,6 +128,7 @@ class Documents:
             **self._group(place, vnet.name),
             "priority": place.priority(vrid),
             "nat": vnet.nat,
+            "outside": vnet.switch == self.spec.uplink,
         }
 
     def _addresses(self, place: Place) -> list[Doc]:

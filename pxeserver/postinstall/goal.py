@@ -16,7 +16,19 @@ from pxeserver.postinstall.layout import Layout, Place
 from pxeserver.postinstall.leader import INIT, JOIN, SWARM_MEMBERS, founder, node_id, swarm_id, token
 from pxeserver.postinstall.removal import undo
 from pxeserver.postinstall.spec import ClusterSpec
-from pxeserver.postinstall.work import APPLY, Facts, Json, Status, StepKey, StepState, Want
+from pxeserver.postinstall.work import (
+    APPLY,
+    GATE,
+    LEADER_STEPS,
+    NOT_OF_THE_NODE,
+    UNDO,
+    Facts,
+    Json,
+    Status,
+    StepKey,
+    StepState,
+    Want,
+)
 
 NODE_STEPS = (
     "identity",
@@ -31,13 +43,9 @@ NODE_STEPS = (
     "networks",
     "images",
     "compose",
-    "gate",
+    GATE,
 )
 """The steps of single nodes, in the order in which they come."""
-LEADER_STEPS = ("pool", SWARM_MEMBERS, "swarm-networks", "stacks")
-"""What the leader does for all."""
-NOT_GATED = frozenset({"compose", "gate"})
-"""Steps of a node that its gate does not ask for: a broken project is no broken node."""
 TIMEOUTS = {
     "packages": 1200.0,
     "network": 180.0,
@@ -85,7 +93,7 @@ class Building:
     def undo(self, key: StepKey, doc: Json, after: Iterable[StepKey]) -> None:
         """Wants it gone, once `after` are done (undos among them: gone)."""
         if frozenset(after) <= self.goal.keys():
-            self._put(key, doc, "undo", frozenset(after), {})
+            self._put(key, doc, UNDO, frozenset(after), {})
 
     def _put(self, key: StepKey, doc: Json, verb: str, after: frozenset[StepKey], secrets: Json) -> None:
         timeout, tries = TIMEOUTS.get(key.step, 120.0), TRIES.get(key.step, 5)
@@ -180,7 +188,7 @@ def _swarm_members(docs: Documents) -> Doc:
             gone |= _node_ids(facts, name)
         elif found:
             stays = name in layout.places
-            passed = facts.steps.get(StepKey(name, "gate"), {}).get("passed") is True
+            passed = _passed(facts, name)
             idle = "drain" if not stays or name in docs.spec.members.drain else "pause"
             members.append(
                 {
@@ -193,6 +201,14 @@ def _swarm_members(docs: Documents) -> Doc:
             )
     current = {m["node_id"] for m in members}
     return {"members": members, "gone": sorted(gone - current), "rotate": facts.rotations}
+
+
+def _passed(facts: Facts, node: str) -> bool:
+    """Whether a node may have containers."""
+    key = StepKey(node, GATE)
+    return (
+        facts.steps.get(key, {}).get("passed") is True and key not in facts.undone and node not in facts.unfit
+    )
 
 
 def _node_ids(facts: Facts, node: str) -> set[str]:
@@ -210,8 +226,10 @@ def _docker_things(b: Building, docs: Documents, place: Place) -> None:
     if (projects := docs.compose(place)) is not None:
         before = [StepKey(n, s) for s in ("networks", "images", "mount")]
         b.add(StepKey(n, "compose"), projects, [docker, *(k for k in before if k in b.meant)])
-    gated = [k for s in NODE_STEPS if (k := StepKey(n, s)) in b.meant and s not in NOT_GATED]
-    b.add(StepKey(n, "gate"), {"steps": [k.step for k in gated]}, gated)
+    gated = [
+        k for s in NODE_STEPS if (k := StepKey(n, s)) in b.meant and s != GATE and s not in NOT_OF_THE_NODE
+    ]
+    b.add(StepKey(n, GATE), {"steps": [k.step for k in gated]}, gated)
 
 
 def _swarm_things(b: Building, docs: Documents) -> None:
@@ -223,7 +241,7 @@ def _swarm_things(b: Building, docs: Documents) -> None:
         b.add(networks, doc, [members], soft=[own])
     if (doc := docs.stacks()) is not None:
         # Services wait for members that may have work, so the first member's gate comes before.
-        active = any(k.step == "gate" and f.get("passed") is True for k, f in docs.facts.steps.items())
+        active = any(_passed(docs.facts, x) for x in docs.layout.places)
         before = [StepKey(n, "mount"), networks, StepKey(n, "images")]
         b.add(StepKey(n, "stacks"), doc if active else None, [members, *(k for k in before if k in b.meant)])
 

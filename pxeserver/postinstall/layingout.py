@@ -228,14 +228,14 @@ def _device(rule: DiskRule, volume: str, seen: Candidate | None) -> dict[str, st
     if rule.kind == "loop":
         return {"kind": "loop", "path": _LOOP_FILE.format(volume=volume), "bytes": rule.bytes}
     disk = disk_for(rule, seen)
-    return {"kind": "disk", "path": disk.path if disk else "", "serial": disk.serial if disk else rule.serial}
+    return {"kind": "disk", "path": disk.path if disk else "", "serial": disk.serial if disk else ""}
 
 
 def disk_for(rule: DiskRule, seen: Candidate | None) -> DiskSeen | None:
-    """The disk of this node that a rule means: the one with the serial, or the smallest empty one."""
+    """The disk of this node that a rule means: the one with a serial of it, or the smallest empty one."""
     disks = [] if seen is None or seen.disks is None else list(seen.disks)
     if rule.kind == "serial":
-        return next((d for d in disks if d.serial == rule.serial), None)
+        return next((d for d in disks if d.serial in rule.serials), None)
     empty = sorted((d for d in disks if not d.signatures), key=lambda d: (d.size, d.path))
     return empty[0] if empty else None
 

@@ -90,7 +90,8 @@ class DiskRule:
 
     kind: str = "loop"
     bytes: int = 4 << 30
-    serial: str = ""
+    serials: tuple[str, ...] = ()
+    """Of all members' disks; each member has one of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,12 +138,12 @@ def _storage(t: ClusterTable) -> spec.Storage | None:
 
 
 def disk_of(text: str) -> spec.DiskRule:
-    """ "loop:4GiB", "serial:XYZ" or "empty"; tables.py has checked the form."""
+    """ "loop:4GiB", "serial:A,B,C" or "empty"; tables.py has checked the form."""
     kind, _, rest = text.partition(":")
     if kind == "loop":
         number, unit = re.fullmatch(r"(\d+)([MGT])iB", rest).groups()  # type: ignore[union-attr]
         return spec.DiskRule("loop", int(number) << {"M": 20, "G": 30, "T": 40}[unit])
-    return spec.DiskRule(kind, 0, rest)
+    return spec.DiskRule(kind, 0, tuple(s for s in rest.split(",") if s))
 
 
 def probe_of(text: str) -> spec.Probe:

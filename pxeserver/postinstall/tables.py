@@ -71,7 +71,7 @@ HostPath = Annotated[
 Disk = Annotated[
     str,
     AfterValidator(
-        _form(r"loop:[1-9]\d{0,5}[MGT]iB|serial:\S{1,128}|empty", "one of loop:4GiB, serial:XYZ, empty")
+        _form(r"loop:[1-9]\d{0,5}[MGT]iB|serial:\S{1,128}|empty", "one of loop:4GiB, serial:A,B,C, empty")
     ),
 ]
 Check = Annotated[
@@ -159,7 +159,8 @@ class StorageTable(Table):
     arbiter: Annotated[int, Field(ge=0, le=1)] = 0
     """1: the last of three bricks holds names and sizes only."""
     disk: Disk = "loop:4GiB"
-    """Where the bricks are: "loop:4GiB" (a file), "serial:XYZ" (that disk), "empty" (the one empty disk)."""
+    """Where the bricks are: "loop:4GiB" (a file), "serial:A,B,C" (on each member
+    the disk with one of these serials), "empty" (its smallest empty disk)."""
     path: HostPath = "/srv/shared"
     """Where the volume is mounted on every member."""
     options: dict[Key, Label] = {}

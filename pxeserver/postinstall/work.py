@@ -18,6 +18,11 @@ Json = Mapping[str, Any]
 """A JSON object. Never changed after it was made."""
 
 APPLY, CHECK, UNDO = "apply", "check", "undo"
+GATE = "gate"
+LEADER_STEPS = ("pool", "swarm-members", "swarm-networks", "stacks")
+"""What one member, the leader, does for all."""
+NOT_OF_THE_NODE = frozenset({*LEADER_STEPS, "compose"})
+"""Steps whose failure says nothing against the node they were tried on."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -146,6 +151,8 @@ class Facts:
     """StepState.params of every step that was ever handed out."""
     undone: frozenset[StepKey] = frozenset()
     """Steps that are GONE."""
+    unfit: frozenset[str] = frozenset()
+    """Nodes of which a step has failed, or whose gate did when it was tried last: they get no containers."""
     password: str = field(default="", repr=False)
     """Of the cluster's VRRP groups, 8 characters."""
     gone: tuple[str, ...] = ()
@@ -164,5 +171,13 @@ class Facts:
             secrets={s.key: s.secrets for s in kept if s.secrets},
             told={s.key: s.params for s in kept if s.params},
             undone=frozenset(s.key for s in kept if s.status is Status.GONE),
+            unfit=frozenset(s.key.node for s in kept if _unfit(s)),
             **known,
         )
+
+
+def _unfit(state: StepState) -> bool:
+    if state.verb == UNDO or state.key.step in NOT_OF_THE_NODE:
+        return False
+    tried = state.key.step == GATE and state.status is Status.WAITING and state.tries > 0
+    return tried or state.status is Status.FAILED
