@@ -34,6 +34,13 @@ def _unknown(text: str) -> str:
     return text
 
 
+def _absolute(path: Path) -> Path:
+    # The processes have working directories of their own: another one would be meant in each.
+    if not path.is_absolute():
+        raise ValueError(f"{str(path)!r} is not a whole path: begin it with /")
+    return path
+
+
 def _relay(text: str) -> str:
     try:
         network = IPv4Network(text)
@@ -58,6 +65,9 @@ def _firmware(text: str) -> str:
     return text
 
 
+WholePath = Annotated[Path, AfterValidator(_absolute)]
+
+
 class Section(BaseModel):
     """What all sections share: no unknown key, no change after loading."""
 
@@ -74,9 +84,9 @@ class ServerSettings(Section):
     loopback, container or virtual machine bridge."""
     address: Address | None = None
     """The address that machines are told to reach this server at; empty: the server's own on each link."""
-    state_dir: Path = Path("/var/lib/pxeserver")
+    state_dir: WholePath = Path("/var/lib/pxeserver")
     """Database, journal, images, loaders and backups."""
-    run_dir: Path = Path("/run/pxeserver")
+    run_dir: WholePath = Path("/run/pxeserver")
     """Sockets."""
     user: Annotated[str, Field(min_length=1, max_length=32)] = "pxeserver"
     """The user that the server becomes once its ports are open; ignored where it is not started as root."""
@@ -156,7 +166,7 @@ class HttpSettings(Section):
 class ApiSettings(Section):
     """The administration API on the unix socket."""
 
-    socket: Path | None = None
+    socket: WholePath | None = None
     """Path of the socket; empty: api.sock in server.run_dir."""
     group: Annotated[str, Field(max_length=32)] = "pxeserver"
     """Members of this group may use the socket. Empty: the server's user only."""
@@ -173,7 +183,7 @@ class LoadersSettings(Section):
     mirror: Annotated[str, Field(pattern=r"^(|https?://[!-~]+)$")] = ""
     """Package mirror, e.g. "http://deb.debian.org/debian"; empty: the one that this host uses. What is
     fetched must be signed by the archive, whatever the mirror."""
-    cache_dir: Path | None = None
+    cache_dir: WholePath | None = None
     """Where fetched packages are kept; empty: loaders/ in server.state_dir."""
     firmware: Annotated[tuple[Annotated[str, AfterValidator(_firmware)], ...], BeforeValidator(_listed)] = ()
     """Debian packages whose firmware files the discovery system gets, e.g. ["firmware-bnx2x"]. They are not

@@ -82,6 +82,15 @@ def test_all_faults_are_told_at_once_each_with_its_place(tmp_path):
     assert "'many'" in told["server.workers"] and "(default: 1)" in told["server.workers"]
 
 
+def test_paths_that_depend_on_the_working_directory_are_refused(tmp_path):
+    text = '[server]\nstate_dir = "state"\n[api]\nsocket = "api.sock"\n[loaders]\ncache_dir = "x"\n'
+    found = faults(tmp_path, text, {"PXESERVER_SERVER__RUN_DIR": "./run"})
+    assert {key for _, key, _ in found} == {
+        "server.state_dir", "api.socket", "loaders.cache_dir", "server.run_dir"
+    }  # fmt: skip
+    assert all("begin it with /" in text for *_, text in found)
+
+
 def test_a_key_in_the_wrong_section_is_told_where_it_belongs(tmp_path):
     (_, _, text) = faults(tmp_path, "[server]\nmenu_timeout = 5\n")[0]
     assert "Did you mean policy.menu_timeout?" in text
