@@ -169,7 +169,10 @@ def main() -> int:
     def build(refresh: bool, progress: Progress) -> None:
         work = folder / "work"
         work.mkdir(parents=True, exist_ok=True)
-        build_discovery(work, folder, progress, refresh=refresh)
+        wanted = settings.loaders
+        build_discovery(
+            work, folder, progress, refresh=refresh, firmware=wanted.firmware, mirror=wanted.mirror
+        )
 
     async def until_told() -> None:
         stop = asyncio.Event()

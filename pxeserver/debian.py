@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,23 +72,32 @@ class Archive:
             raise ValueError(f"not a suite and architecture: {suite!r} {architecture!r}")
         self.suite, self.architecture = suite, architecture
         self.root = root / f"{suite}-{architecture}"
-        archive, self.security = host_mirrors()
-        self.mirror = mirror or archive
+        archive, security = host_mirrors()
+        self.mirror = mirror.rstrip("/") or archive
+        # A mirror of one's own often has the security archive beside it, and often has not.
+        self.security = (f"{self.mirror}-security", security) if mirror else (security,)
 
     def update(self, *, components: Sequence[str] = ("main",)) -> None:
         """Fetch and check the package lists; PackagesUnavailable when that fails."""
         for folder in ("state/lists/partial", "cache/archives/partial"):
             (self.root / folder).mkdir(parents=True, exist_ok=True)
         (self.root / "status").touch()
+        if not KEYRING.exists():
+            raise PackagesUnavailable(f"{KEYRING} is missing: install debian-archive-keyring")
+        for security in self.security[:-1]:
+            with suppress(PackagesUnavailable):
+                self._update(security, components)
+                return
+        self._update(self.security[-1], components)
+
+    def _update(self, security: str, components: Sequence[str]) -> None:
         words = f"[signed-by={KEYRING}]"
         parts = " ".join(components)
         (self.root / "sources.list").write_text(
             f"deb {words} {self.mirror} {self.suite} {parts}\n"
             f"deb {words} {self.mirror} {self.suite}-updates {parts}\n"
-            f"deb {words} {self.security} {self.suite}-security {parts}\n"
+            f"deb {words} {security} {self.suite}-security {parts}\n"
         )
-        if not KEYRING.exists():
-            raise PackagesUnavailable(f"{KEYRING} is missing: install debian-archive-keyring")
         self._apt("apt-get", "-qq", "--error-on=any", "update")
 
     def candidate(self, package: str) -> str:

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from pxeserver import initramfs, kernelmodules, resources
 from pxeserver.debian import Archive, Deb, PackagesUnavailable, unpack
 
 Progress = Callable[[str], None]
-LARGEST = 90 << 20
+MIB = 1 << 20
+LARGEST = 90 * MIB
 """Bytes of kernel and initramfs together: more is more than a BIOS machine with 512 MiB loads comfortably."""
 KERNEL, INITRD, NOTE = "vmlinuz", "initrd.img", "build.json"
 LIBRARY = "usr/lib/x86_64-linux-gnu"
@@ -38,22 +39,26 @@ def build_discovery(
     *,
     refresh: bool = False,
     compressor: str = "zstd",
+    firmware: Sequence[str] = (),
+    mirror: str = "",
 ) -> tuple[Path, Path]:
     """Build the image into `out_dir` unless it is there; returns the paths of kernel and initramfs. It
     blocks.
 
     `work_dir` keeps downloaded packages. With `refresh` the archive is asked for newer packages first;
-    without, an image by the same recipe is taken as it is. BuildFailed says why there is none.
+    without, an image by the same recipe is taken as it is. `firmware` are packages added to the recipe's.
+    BuildFailed says why there is none; what was built before then stays as it is.
     """
     folder = resources.folder("images") / "discovery"
     recipe = tomllib.loads((folder / "image.toml").read_text())
-    key = recipe_key(folder, compressor)
+    recipe["firmware"] = list(dict.fromkeys((*recipe["firmware"], *firmware)))
+    key = recipe_key(folder, compressor, recipe["firmware"])
     kernel, initrd, note = out_dir / KERNEL, out_dir / INITRD, out_dir / NOTE
     built = json.loads(note.read_text()) if note.exists() and kernel.exists() and initrd.exists() else {}
     if built.get("recipe") == key and not refresh:
         return kernel, initrd
     try:
-        archive, names = _packages(work_dir, recipe, progress)
+        archive, names = _packages(work_dir, recipe, mirror, progress)
         versions = {name: archive.candidate(name) for name in names}
         if (built.get("recipe"), built.get("versions")) == (key, versions):
             return kernel, initrd
@@ -69,13 +74,17 @@ def build_discovery(
     with tempfile.TemporaryDirectory(dir=work_dir, prefix="build-") as scratch:
         release = _assemble(folder, recipe, debs, Path(scratch), progress)
         progress(f"image=discovery step=pack compressor={compressor}")
-        initramfs.pack(Path(scratch) / "root", initrd, compressor)
-        shutil.copyfile(Path(scratch) / "packages" / "boot" / f"vmlinuz-{release}", kernel)
-    size = kernel.stat().st_size + initrd.stat().st_size
-    if size > LARGEST:
-        raise BuildFailed(
-            f"discovery image: {size >> 20} MiB, at most {LARGEST >> 20} are allowed: drop modules"
-        )
+        packed = Path(scratch) / INITRD
+        initramfs.pack(Path(scratch) / "root", packed, compressor)
+        vmlinuz = Path(scratch) / "packages" / "boot" / f"vmlinuz-{release}"
+        size = vmlinuz.stat().st_size + packed.stat().st_size
+        _check_size(size, recipe["firmware"])
+        note.unlink(missing_ok=True)  # a kernel and an initramfs of two builds are no image
+        for built_file, place in ((packed, initrd), (vmlinuz, kernel)):
+            shutil.copyfile(built_file, fresh := place.with_name(f".{place.name}.new"))
+            fresh.replace(place)
+    for old in set((work_dir / "packages").glob("*.deb")) - {deb.path for deb in debs}:
+        old.unlink()
     note.write_text(
         json.dumps({"recipe": key, "versions": versions, "kernel": release, "size": size}, indent=2)
     )
@@ -83,24 +92,34 @@ def build_discovery(
     return kernel, initrd
 
 
-def recipe_key(folder: Path, compressor: str) -> str:
+def _check_size(size: int, firmware: Sequence[str]) -> None:
+    """BuildFailed where kernel and initramfs, `size` bytes together, are more than may be."""
+    if size <= LARGEST:
+        return
+    mend = f"take fewer of the firmware packages ({', '.join(firmware)})" if firmware else "drop modules"
+    raise BuildFailed(f"discovery image: {size / MIB:.1f} MiB, at most {LARGEST >> 20} are allowed: {mend}")
+
+
+def recipe_key(folder: Path, compressor: str, firmware: Sequence[str] = ()) -> str:
     """A hash of the recipe, its scripts, the agent and the builder: whatever changes one of them builds
     anew.
     """
     here = Path(__file__).parent
     sources = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     sources += [here / name for name in ("discovery.py", "initramfs.py", "kernelmodules.py")]
-    sources += sorted((here / "agent").glob("*.py"))
-    digest = hashlib.sha256(compressor.encode())
+    sources += sorted((here / "agent").rglob("*.py"))
+    digest = hashlib.sha256(" ".join((compressor, *sorted(firmware))).encode())
     for path in sources:
         digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 
-def _packages(work_dir: Path, recipe: Mapping[str, Any], progress: Progress) -> tuple[Archive, list[str]]:
+def _packages(
+    work_dir: Path, recipe: Mapping[str, Any], mirror: str, progress: Progress
+) -> tuple[Archive, list[str]]:
     """The archive, and the names of all packages of the recipe: the kernel first, by its real name."""
     progress(f"image=discovery step=update suite={recipe['suite']}")
-    archive = Archive(work_dir / "apt", recipe["suite"], recipe["architecture"])
+    archive = Archive(work_dir / "apt", recipe["suite"], recipe["architecture"], mirror)
     archive.update(components=("main", "non-free-firmware") if recipe["firmware"] else ("main",))
     kernel = archive.depends(recipe["kernel"], r"linux-image-\d.*")
     return archive, [kernel, *recipe["packages"], *recipe["firmware"]]
@@ -145,11 +164,17 @@ def _modules(source: Path, root: Path, release: str, recipe: Mapping[str, Any]) 
     for unread in target.glob("*.bin"):
         unread.unlink()  # busybox reads the plain text files
     if recipe["firmware"]:
-        for name in kernelmodules.firmware_of(target.rglob("*.ko*")):
-            for file in (source / "usr/lib/firmware").glob(name):
-                place = root / "usr/lib/firmware" / file.relative_to(source / "usr/lib/firmware")
-                place.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(file, place)
+        _firmware(source, root, kernelmodules.firmware_of(target.rglob("*.ko*")), recipe["firmware"])
+
+
+def _firmware(source: Path, root: Path, wanted: Iterable[str], packages: Sequence[str]) -> None:
+    """The firmware files that the modules ask for, and the licences of the packages they come from."""
+    kept = Path("usr/lib/firmware")
+    files = {file.relative_to(source) for name in wanted for file in (source / kept).glob(name)}
+    texts = [Path("usr/share/doc") / package / "copyright" for package in packages]
+    for file in sorted(files) + texts:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / file, root / file)
 
 
 def _programs(folder: Path, source: Path, root: Path) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -38,9 +39,17 @@ class DiscoveryShelf:
     """
 
     def __init__(
-        self, store: ImageStore, folder: Path, *, build: bool = True, builder: Path | None = None
+        self,
+        store: ImageStore,
+        folder: Path,
+        *,
+        build: bool = True,
+        builder: Path | None = None,
+        firmware: Sequence[str] = (),
+        mirror: str = "",
     ) -> None:
         self._store, self._folder, self._build, self._builder = store, folder, build, builder
+        self._firmware, self._mirror = firmware, mirror
 
     def ensure(self, progress: Progress = print) -> Image:
         """Build the image unless it is there, and publish its files. It blocks; BuildFailed says why not."""
@@ -54,7 +63,7 @@ class DiscoveryShelf:
         else:
             work = self._folder / "work"
             work.mkdir(parents=True, exist_ok=True)
-            build_discovery(work, self._folder, progress)
+            build_discovery(work, self._folder, progress, firmware=self._firmware, mirror=self._mirror)
         files = (self._publish(KERNEL, "kernel"), self._publish(INITRD, "initrd"))
         return Image(NAME, files, "hardware inventory, disk writing, orders; built here from Debian packages")
 

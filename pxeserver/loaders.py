@@ -73,6 +73,8 @@ class Manifest:
 
     files: tuple[Entry, ...]
     format: int = 1
+    fallback: bool = False
+    """Whether they are of an older release because the newest stable could not be reached."""
 
 
 def entry_of(
@@ -86,19 +88,23 @@ def entry_of(
     return Entry(path.name, tuple(architectures), digest, size, source, version, licence)
 
 
-def write_manifest(folder: Path, entries: Iterable[Entry]) -> None:
+def write_manifest(folder: Path, entries: Iterable[Entry], *, fallback: bool = False) -> None:
     """Write the manifest of `folder`; the old one is there until the new one is whole."""
     fresh = folder / f".{MANIFEST}.new"
-    fresh.write_bytes(msgspec.json.format(msgspec.json.encode(Manifest(tuple(entries))), indent=2))
+    note = Manifest(tuple(entries), fallback=fallback)
+    fresh.write_bytes(msgspec.json.format(msgspec.json.encode(note), indent=2))
     fresh.replace(folder / MANIFEST)
 
 
 def read_manifest(folder: Path) -> tuple[Entry, ...]:
     """The files of `folder` whose content is what its manifest says, without damaged and missing ones."""
+    return tuple(entry for entry in _noted(folder).files if _intact(folder / entry.file, entry))
+
+
+def _noted(folder: Path) -> Manifest:
     with suppress(FileNotFoundError, msgspec.DecodeError):
-        found = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
-        return tuple(entry for entry in found.files if _intact(folder / entry.file, entry))
-    return ()
+        return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+    return Manifest(())
 
 
 def _intact(path: Path, entry: Entry) -> bool:
@@ -117,12 +123,17 @@ def ensure_loaders(
     """Put the loaders into the store, fetching them first where the cache has none. It blocks: run it in a
     thread.
 
-    LoadersUnavailable where there are none at all; ValueError names an own build that cannot be used.
+    Where the cache has those of an older release, or damaged ones, the newest are asked for once more, and
+    what is there is used where that fails. LoadersUnavailable where there are none at all; ValueError names
+    an own build that cannot be used.
     """
     cache_dir.mkdir(parents=True, exist_ok=True)
     entries = read_manifest(cache_dir)
     if not entries and fetch:
         entries = fetch_loaders(cache_dir, progress, mirror=mirror)
+    elif fetch and ((noted := _noted(cache_dir)).fallback or len(entries) < len(noted.files)):
+        with suppress(LoadersUnavailable):
+            entries = fetch_loaders(cache_dir, progress, mirror=mirror, fallback=False)
     chosen = {arch: (cache_dir / entry.file, entry) for entry in entries for arch in entry.architectures}
     for path, entry in own_builds(cache_dir / "own"):
         chosen |= dict.fromkeys(entry.architectures, (path, entry))
@@ -157,10 +168,20 @@ def own_builds(folder: Path) -> list[tuple[Path, Entry]]:
     return found
 
 
-def fetch_loaders(cache_dir: Path, progress: Progress, *, mirror: str = "") -> tuple[Entry, ...]:
-    """Fetch the loaders from Debian into the cache; LoadersUnavailable when both ways fail."""
+def fetch_loaders(
+    cache_dir: Path, progress: Progress, *, mirror: str = "", fallback: bool = True
+) -> tuple[Entry, ...]:
+    """Fetch the loaders from Debian into the cache: those of its newest stable, or with `fallback` those of
+    the machine's own release. LoadersUnavailable when that fails.
+    """
     with tempfile.TemporaryDirectory(dir=cache_dir, prefix=".fetch-") as scratch:
-        deb = _newest(Path(scratch), progress, mirror)
+        try:
+            deb, fell_back = _newest(Path(scratch), progress, mirror), False
+        except PackagesUnavailable as why:
+            progress(f"loaders=fallback why={str(why)!r}")
+            if not fallback:
+                raise LoadersUnavailable(str(why)) from why
+            deb, fell_back = _of_this_release(Path(scratch)), True
         tree = unpack(deb, Path(scratch) / "tree")
         entries = []
         for name, architectures in FILES.items():
@@ -170,22 +191,23 @@ def fetch_loaders(cache_dir: Path, progress: Progress, *, mirror: str = "") -> t
                 source = f"Debian source package {deb.source}"
                 entries.append(entry_of(cache_dir / name, architectures, source, deb.version, LICENCE))
         shutil.copyfile(tree / "usr/share/doc/ipxe/copyright", cache_dir / "copyright")
-        write_manifest(cache_dir, entries)
+        fetched = {arch for entry in entries for arch in entry.architectures}
+        kept = [one for one in read_manifest(cache_dir) if not fetched & set(one.architectures)]
+        write_manifest(cache_dir, [*kept, *entries], fallback=fell_back)
     progress(f"loaders={len(entries)} package=ipxe version={deb.version}")
-    return tuple(entries)
+    return (*kept, *entries)
 
 
 def _newest(scratch: Path, progress: Progress, mirror: str) -> Deb:
-    """The ipxe package of Debian's newest stable, else the one of the machine's own release (without arm64
-    before 13).
-    """
+    """The ipxe package of Debian's newest stable; PackagesUnavailable where it cannot be had."""
     progress(f"loaders=fetching suite={SUITE} package=ipxe")
-    try:
-        archive = Archive(scratch / "apt", SUITE, mirror=mirror)
-        archive.update()
-        return archive.download(["ipxe"], scratch / SUITE)[0]
-    except PackagesUnavailable as why:
-        progress(f"loaders=fallback why={str(why)!r}")
+    archive = Archive(scratch / "apt", SUITE, mirror=mirror)
+    archive.update()
+    return archive.download(["ipxe"], scratch / SUITE)[0]
+
+
+def _of_this_release(scratch: Path) -> Deb:
+    """The ipxe package of the machine's own release, which has no file for arm64 before Debian 13."""
     try:
         return host_download("ipxe", scratch / "host")
     except PackagesUnavailable as why:

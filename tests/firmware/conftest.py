@@ -123,12 +123,14 @@ def make_site(loaders: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """Labs with a server; all of them end with the module."""
     labs: list[Lab] = []
 
-    def make(*options: str, dhcp: bool = True, config: str = "", **lab_words: object) -> Site:
+    def make(
+        *options: str, dhcp: bool = True, config: str = "", shelf: Path | None = None, **lab_words: object
+    ) -> Site:
         work = tmp_path_factory.mktemp("lab")
         lab = Lab(work, **lab_words)  # type: ignore[arg-type]
         labs.append(lab)
         lab.plain_dhcp(leases=dhcp)
-        return Site(lab, BootServer(lab, work / "state", *options, loaders=loaders, config=config))
+        return Site(lab, BootServer(lab, work / "state", *options, loaders=shelf or loaders, config=config))
 
     yield make
     for lab in labs:

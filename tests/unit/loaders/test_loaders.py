@@ -87,7 +87,7 @@ def test_a_damaged_cached_file_is_not_served(store: FakeStore, cache: Path) -> N
     damaged = bytearray((cache / "snponly.efi").read_bytes())
     damaged[3] ^= 1
     (cache / "snponly.efi").write_bytes(damaged)
-    assert set(by_arch(ensure_loaders(store, cache))) == {0, 11, 19}
+    assert set(by_arch(ensure_loaders(store, cache, fetch=False))) == {0, 11, 19}
 
 
 def test_own_builds_go_first_and_may_add_an_architecture(store: FakeStore, cache: Path) -> None:
@@ -136,6 +136,69 @@ def test_a_mirror_away_falls_back_and_then_says_what_to_do(
         ensure_loaders(store, tmp_path / "none", said.append)
     assert asked == ["ipxe"]
     assert "no route to mirror" in said[-1]
+
+
+class Debian:
+    """Stands for both ways to Debian's packages; what was asked for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.asked: list[str] = []
+        self.away, self.folder = False, folder
+        monkeypatch.setattr(loaders, "_newest", self.newest)
+        monkeypatch.setattr(loaders, "host_download", self.host)
+        monkeypatch.setattr(loaders, "unpack", lambda deb, tree: deb.path)
+
+    def newest(self, *_: object) -> Deb:
+        self.asked.append("newest")
+        if self.away:
+            raise PackagesUnavailable("no route to mirror")
+        return self.deb("1.21", *loaders.FILES)
+
+    def host(self, package: str, folder: Path) -> Deb:
+        self.asked.append("host")
+        return self.deb("2019", "undionly.kpxe", "snponly.efi")
+
+    def deb(self, version: str, *names: str) -> Deb:
+        tree = self.folder / version
+        for name in names:
+            (tree / "usr/lib/ipxe").mkdir(parents=True, exist_ok=True)
+            (tree / "usr/lib/ipxe" / name).write_text(f"{name} {version}")
+        (tree / "usr/share/doc/ipxe").mkdir(parents=True, exist_ok=True)
+        (tree / "usr/share/doc/ipxe/copyright").write_text("GPL")
+        return Deb("ipxe", version, "ipxe", "all", tree)
+
+
+def test_those_of_an_older_release_are_replaced_when_the_newest_can_be_had(
+    store: FakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    debian, cache = Debian(monkeypatch, tmp_path / "debs"), tmp_path / "cache"
+    debian.away = True
+    assert set(by_arch(ensure_loaders(store, cache))) == {0, 7, 9, 16}
+    assert debian.asked == ["newest", "host"]
+    assert {one.version for one in ensure_loaders(store, cache)} == {"2019"}
+    assert debian.asked == ["newest", "host", "newest"], "what is there is not fetched again"
+    assert {one.version for one in ensure_loaders(store, cache, fetch=False)} == {"2019"}
+    debian.away = False
+    newest = ensure_loaders(store, cache)
+    assert ({one.version for one in newest}, len(newest)) == ({"1.21"}, 6)
+    asked = len(debian.asked)
+    assert ensure_loaders(store, cache) == newest
+    assert len(debian.asked) == asked
+
+
+def test_a_damaged_file_is_fetched_again_and_what_came_otherwise_stays(
+    store: FakeStore, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cache / "ia32.efi").write_bytes(b"from a bundle")
+    ia32 = entry_of(cache / "ia32.efi", (6,), "another server")
+    write_manifest(cache, [*loaders.read_manifest(cache), ia32])
+    (cache / "snponly.efi").write_bytes(b"cut off")
+    debian = Debian(monkeypatch, tmp_path / "debs")
+    debian.away = True
+    assert set(by_arch(ensure_loaders(store, cache))) == {0, 6, 11, 19}
+    debian.away = False
+    found = {one.arch: one.version for one in ensure_loaders(store, cache)}
+    assert found == {0: "1.21", 6: "", 7: "1.21", 9: "1.21", 11: "1.21", 16: "1.21", 19: "1.21"}
 
 
 def test_a_bundle_brings_the_same_loaders(store: FakeStore, cache: Path, tmp_path: Path) -> None:
