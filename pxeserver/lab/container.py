@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -120,6 +121,7 @@ class Container:
         self._tree, self._lent = tree, dict(lent or {})
         self._group = f"pxelab-{os.getpid()}-{name}"
         self._process: Process | None = None
+        self._addresses: dict[str, list[str]] = {}
 
     @property
     def running(self) -> bool:
@@ -130,6 +132,7 @@ class Container:
         """Boot it, and return once systemd says that it runs; LabError after `timeout` seconds."""
         if self.running:
             raise LabError(f"{self.name} is already on")
+        self._note_addresses()
         environ = {
             "ROOT": str(self.root),
             "TREE": str(self._tree or ""),
@@ -219,6 +222,7 @@ class Container:
         self._process = None
         self._detach_loops()
         self._remove_group()
+        self._clean_network()
 
     def forget(self) -> None:
         """Lose layer and disk, as a machine without a disk does when it is switched off."""
@@ -233,6 +237,31 @@ class Container:
             for device in run("losetup", "-j", str(file), "-n", "-O", "NAME").split():
                 with contextlib.suppress(LabError):
                     run("losetup", "-d", device)
+
+    def _clean_network(self) -> None:
+        """Its network namespace outlives it, and what was made there: a machine's kernel does not."""
+        if not Path(f"/run/netns/{self.space.name}").exists():
+            return
+        for link in json.loads(self.space.ip("-details", "-json", "link", "show")):
+            if link.get("linkinfo", {}).get("info_kind", "veth") != "veth":
+                with contextlib.suppress(LabError):
+                    self.space.ip("link", "del", "dev", link["ifname"])
+        with contextlib.suppress(LabError):
+            self.space.run("nft", "flush", "ruleset")
+        self.space.sysctl("net.ipv4.ip_forward", "0")
+        for link, addresses in self._addresses.items():
+            self.space.ip("link", "set", "dev", link, "up")
+            for address in addresses:
+                self.space.ip("address", "replace", address, "dev", link)
+
+    def _note_addresses(self) -> None:
+        """The addresses of its cards before it ran for the first time: those that its firmware would get."""
+        if self._addresses:
+            return
+        for link in json.loads(self.space.ip("-4", "-json", "address", "show")):
+            if link["ifname"] != "lo":
+                found = [f"{a['local']}/{a['prefixlen']}" for a in link["addr_info"]]
+                self._addresses[link["ifname"]] = found
 
     def _remove_group(self) -> None:
         sweep = f"mount -t cgroup2 none /mnt && find /mnt/{self._group} -depth -type d -exec rmdir {{}} +"

@@ -83,6 +83,14 @@ def sysctl(key: str, value: str) -> None:
         raise StepFailed(f"sysctl {key}={value}: {error.strerror}") from error
 
 
+def read_sysctl(key: str) -> str:
+    """The value of a sysctl; "" where the kernel has none of this name."""
+    try:
+        return (Path("/proc/sys") / Path(*key.split("."))).read_text().strip()
+    except OSError:
+        return ""
+
+
 def _json(*words: str) -> list[dict[str, Any]]:
     done = run("ip", "-json", *words, timeout=15)
     if not done.ok:

@@ -27,6 +27,7 @@ from pxeserver.agent.join.steps import links, ovs
 
 NOTE = Path("/var/lib/pxeserver-agent/uplink.json")
 """How it was before, for the way back."""
+CONFIG = Path("/etc/pxeserver-agent.json")
 CONFIRMED = Path("/run/pxeserver-agent/uplink-confirmed")
 """The server was reached since the move; gone after a restart, as the move itself is."""
 WATCHDOG = "pxeserver-uplink-watchdog"
@@ -68,6 +69,17 @@ def reach(server: str) -> bool:
         connection.close()
 
 
+def own_server() -> str:
+    """The server that this node's agent belongs to, as host:port; StepFailed where none is written down."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        return str(json.loads(CONFIG.read_text())["server"])
+    words = (files.read(Path("/proc/cmdline")) or "").split()
+    found = [word.partition("=")[2] for word in words if word.startswith("pxeserver.agent=")]
+    if not found:
+        raise StepFailed(f"no server in {CONFIG}, so that nobody could confirm the move", retry=False)
+    return found[0]
+
+
 def moved(uplink: Mapping[str, Any]) -> bool:
     """Whether the switch has the address, and the card has none."""
     found = links.links()
@@ -105,7 +117,7 @@ def move(
         tell(f"{card} becomes a port of {bridge}; back in {seconds} s unless the server is reached then")
         make(card)
         links.batch(_there(uplink, card))
-    _confirm(uplink, str(confirm.get("server", "")), seconds, tell, reaches)
+    _confirm(uplink, str(confirm.get("server") or own_server()), seconds, tell, reaches)
 
 
 def _there(uplink: Mapping[str, Any], card: str) -> list[tuple[str, ...]]:
@@ -125,7 +137,7 @@ def _confirm(
     uplink: Mapping[str, Any], server: str, seconds: int, tell: Callable[[str], None], reaches: Reach
 ) -> None:
     end = time.monotonic() + seconds
-    while server and not reaches(server):
+    while not reaches(server):
         if time.monotonic() > end:
             before = _before()
             if before is not None and before.proven == uplink["address"]:
