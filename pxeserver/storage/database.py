@@ -39,6 +39,7 @@ class Database:
         self._reader = reader
         self._inode = path.stat().st_ino
         self._one_writer = asyncio.Lock()
+        self._writing: asyncio.Task[Any] | None = None
 
     @classmethod
     async def open(cls, path: Path, backups: Path | None = None) -> Database:
@@ -70,13 +71,21 @@ class Database:
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that writes; committed and on disk when the block ends, undone when it raises.
 
-        DatabaseUnavailable where SQLite refuses.
+        DatabaseUnavailable where SQLite refuses. RuntimeError where this task is writing already: it
+        would wait for itself for ever.
         """
+        task = asyncio.current_task()
+        if self._writing is task:
+            raise RuntimeError("a transaction inside another one: use the connection of the outer one")
         async with self._one_writer:
-            self.check_file()
-            with translated(self.path):
-                async with self._writer.begin() as connection:
-                    yield connection
+            self._writing = task
+            try:
+                self.check_file()
+                with translated(self.path):
+                    async with self._writer.begin() as connection:
+                        yield connection
+            finally:
+                self._writing = None
 
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:

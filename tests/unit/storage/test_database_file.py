@@ -72,3 +72,16 @@ async def test_closing_waits_for_the_transaction_that_writes(tmp_path: Path) -> 
         await Promises(connection).move_to(7)
     await closing
     assert await position(path) == 7
+
+
+async def test_a_transaction_inside_another_is_a_fault_and_no_standstill(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "db.sqlite3")
+    async with asyncio.timeout(5):
+        with pytest.raises(RuntimeError, match="inside another"):
+            async with database.write() as outer:
+                await Promises(outer).move_to(7)
+                async with database.write():
+                    pass
+        async with database.write() as connection:
+            assert await Promises(connection).position() == 0
+    await database.close()
