@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pxeserver
+from pxeserver import resources
 
 _MAIN = """\
 import sys
@@ -15,16 +16,16 @@ from pxeserver.agent.join.__main__ import main
 sys.exit(main())
 """
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_SUFFIXES = {".py", ".service"}
+UNIT = "pxeserver-agent.service"
 _PACKAGE = Path(pxeserver.__file__).resolve().parent
 
 
 def pack() -> bytes:
     """The zip archive with the agent's modules. Stored, not compressed: compressors differ in their bytes."""
     files = {"__main__.py": _MAIN.encode(), "pxeserver/__init__.py": _package()}
-    for path in sorted((_PACKAGE / "agent").rglob("*")):
-        if path.suffix in _SUFFIXES and path.is_file():
-            files[f"pxeserver/{path.relative_to(_PACKAGE).as_posix()}"] = path.read_bytes()
+    files[f"pxeserver/agent/{UNIT}"] = (resources.folder("systemd") / UNIT).read_bytes()
+    for path in sorted((_PACKAGE / "agent").rglob("*.py")):
+        files[f"pxeserver/{path.relative_to(_PACKAGE).as_posix()}"] = path.read_bytes()
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(files):
