@@ -164,7 +164,8 @@ def _free_name(path: Path, why: str) -> Path:
 
 def _fold_log(path: Path) -> None:
     """Bring what is left in the write-ahead log into the closed database's file, where it is still sound."""
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path)) as connection:
+    opened = sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000)
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(opened) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 

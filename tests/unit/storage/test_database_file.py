@@ -45,7 +45,10 @@ async def test_damage_that_sqlite_cannot_even_quote_is_damage(tmp_path: Path) ->
         await Database.open(path)
 
 
-async def test_replacing_keeps_commits_that_are_only_in_the_log(tmp_path: Path) -> None:
+async def test_replacing_keeps_commits_that_are_only_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pxeserver.storage.database_file.BUSY_TIMEOUT_MS", 50)
     path, other = tmp_path / "db.sqlite3", tmp_path / "other.sqlite3"
     await made(path, 1)
     await made(other, 2)
