@@ -7,7 +7,6 @@ Swarm's members and networks, the stacks. Any manager of the Swarm can; it chang
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 from pxeserver.postinstall.layout import Layout
 from pxeserver.postinstall.work import Facts, StepKey
@@ -59,12 +58,10 @@ def leader(layout: Layout, seen: Collection[str], facts: Facts, former: str | No
     """
     staying = list(layout.managers)
     leaving = [n for n, p in layout.leaving.items() if p.manager and n not in layout.lost]
-    promoted: set[Any] = set()
-    for name in layout.everyone:
-        promoted.update(facts.steps.get(StepKey(name, SWARM_MEMBERS), {}).get("managers", ()))
+    known = promoted(layout, facts)
 
     def able(names: list[str]) -> list[str]:
-        return [n for n in joined(names) if n in promoted or _reported(facts, n, INIT)]
+        return [n for n in joined(names) if n in known]
 
     def joined(names: list[str]) -> list[str]:
         return [n for n in names if node_id(facts, n)]
@@ -72,6 +69,14 @@ def leader(layout: Layout, seen: Collection[str], facts: Facts, former: str | No
     candidates = able(staying) or able(leaving) or joined(staying) or joined(leaving) or staying or leaving
     ranked = sorted(candidates, key=lambda n: (n not in seen, n != former, layout.everyone[n].index))
     return ranked[0] if ranked else None
+
+
+def promoted(layout: Layout, facts: Facts) -> set[str]:
+    """Who is known to be a manager of the Swarm: the founder, and whom swarm-members reported."""
+    found = {n for n in layout.everyone if _reported(facts, n, INIT)}
+    for name in layout.everyone:
+        found.update(map(str, facts.steps.get(StepKey(name, SWARM_MEMBERS), {}).get("managers", ())))
+    return found
 
 
 def _reported(facts: Facts, node: str, step: str) -> bool:

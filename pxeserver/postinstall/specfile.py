@@ -1,7 +1,7 @@
 """A cluster file's text, and the files it names, as a ClusterSpec.
 
-Faults of form are told all at once, each with file, line, key, what is wrong and how to mend it. What the
-parts mean together is checked in checks.py.
+All faults are told at once, each with file, line, key, what is wrong and how to mend it: those of form, and
+where the form is right those of checks.py.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pxeserver.config.faults import ConfigErrors, Fault
 from pxeserver.config.locate import locate
 from pxeserver.config.sources import Gathered
 from pxeserver.postinstall import spec
+from pxeserver.postinstall.checks import check
 from pxeserver.postinstall.tables import ClusterTable, VNetTable
 
 LARGEST_FILE = 1 << 20
@@ -36,7 +37,7 @@ def files_of(text: str) -> tuple[str, ...]:
 def read(text: str, files: Mapping[str, str] | None = None, name: str = "cluster.toml") -> spec.ClusterSpec:
     """The spec of this text. `files` holds the content of the files that it names; a missing one is a fault.
 
-    Raises ConfigErrors with every fault of form.
+    Raises ConfigErrors with every fault.
     """
     try:
         data = tomllib.loads(text)
@@ -48,9 +49,12 @@ def read(text: str, files: Mapping[str, str] | None = None, name: str = "cluster
     faults = list(checked.faults)
     if checked.settings is not None:
         faults += _missing(checked.settings, files or {}, gathered, checked.places)
-    if faults or checked.settings is None:
+    if checked.settings is None or checked.faults:
         raise ConfigErrors(sorted(faults, key=_place))
-    return _spec(checked.settings, files or {}, spec.Source(name, lines))
+    found = _spec(checked.settings, files or {}, spec.Source(name, lines))
+    if faults := [*faults, *check(found)]:
+        raise ConfigErrors(sorted(faults, key=_place))
+    return found
 
 
 def _syntax(text: str, name: str, message: str) -> Fault:
@@ -72,6 +76,8 @@ def _missing(
             if text is None:
                 mend = "Paths are taken from the cluster file's directory; create the file or mend the path"
                 yield Fault(gathered.where(path), dotted(path), f"there is no file {file}", mend)
+            elif not text.strip():
+                yield Fault(gathered.where(path), dotted(path), f"{file} is empty", "Is it the right file?")
             elif len(text.encode()) > LARGEST_FILE:
                 what = f"{file} is larger than {LARGEST_FILE >> 20} MiB"
                 yield Fault(gathered.where(path), dotted(path), what, "Is it the right file?")
@@ -100,9 +106,9 @@ def _spec(t: ClusterTable, files: Mapping[str, str], source: spec.Source) -> spe
         ),
         overlays=tuple(spec.Overlay(o.name, o.subnet, o.encrypted) for o in t.overlay),
         compose=tuple(
-            spec.ComposeProject(c.name, c.node, c.file, files[c.file], dict(c.env)) for c in t.compose
+            spec.ComposeProject(c.name, c.node, c.file, files.get(c.file, ""), dict(c.env)) for c in t.compose
         ),
-        stacks=tuple(spec.Stack(s.name, s.file, files[s.file]) for s in t.stack),
+        stacks=tuple(spec.Stack(s.name, s.file, files.get(s.file, "")) for s in t.stack),
         images=tuple(i.name for i in t.image),
         packages=dict(t.packages),
         docker=spec.Docker(t.docker.pool, t.docker.swarm_pool, t.docker.insecure_registries),

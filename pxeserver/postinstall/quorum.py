@@ -1,0 +1,95 @@
+"""Whether a change would cost the Swarm or the volume its majority.
+
+A Swarm of M managers works while more than M/2 of them do, and so does a volume of its bricks. A change is
+refused when those that stay and are heard of would not be that many at any moment of it: demotions and
+replacements are done one at a time, the absent first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from pxeserver.postinstall.findings import Finding
+from pxeserver.postinstall.layout import Layout
+from pxeserver.postinstall.leader import promoted
+from pxeserver.postinstall.spec import ClusterSpec, Path
+from pxeserver.postinstall.work import Facts
+
+
+def quorum(
+    spec: ClusterSpec,
+    layout: Layout,
+    former: Layout,
+    facts: Facts,
+    seen: Collection[str],
+    healing: Collection[str],
+) -> Iterator[Finding]:
+    """The findings on the way from `former` to `layout`. `healing` are members whose brick is behind. What
+    was laid out but does not stand yet cannot be lost.
+    """
+    standing = promoted(former, facts)
+    yield from _swarm(spec, layout, [n for n in former.managers if n in standing], seen)
+    if any(k.step == "pool" for k in facts.steps.keys() - facts.undone):
+        yield from _volume(spec, layout, former, seen, healing)
+
+
+def _swarm(spec: ClusterSpec, layout: Layout, former: Layout, seen: Collection[str]) -> Iterator[Finding]:
+    before = former.managers
+    going = [n for n in before if not (n in layout.places and layout.places[n].manager)]
+    if not going:
+        return
+    absent = [n for n in before if n not in seen]
+    if 2 * (len(before) - len(absent)) <= len(before):
+        what = (
+            f"{_names(absent)} of the managers {_names(before)} are not heard of: the Swarm has no majority"
+        )
+        yield _place(spec, going[0]), what, "Bring one of them back before managers are changed"
+        return
+    # The absent that go are demoted first, then the others: each leaves a majority of those that remain.
+    stay = [n for n in before if n not in going]
+    present = [n for n in stay if n in seen]
+    new = [n for n in layout.managers if n not in before and n in seen]
+    if stay and 2 * len(present) <= len(stay) and 2 * len([*present, *new]) <= len(stay) + len(new):
+        missing = [n for n in stay if n not in seen]
+        what = f"without {_names(going)} the Swarm loses its majority: {_names(missing)} is not heard of"
+        mend = f"Bring {_names(missing)} back first, or remove it instead"
+        yield _place(spec, going[0]), what, mend
+
+
+def _volume(
+    spec: ClusterSpec, layout: Layout, former: Layout, seen: Collection[str], healing: Collection[str]
+) -> Iterator[Finding]:
+    before = [b.node for b in former.bricks]
+    after = {b.node for b in layout.bricks}
+    going = [n for n in before if n not in after]
+    if not going or not after:
+        return
+    # What counts is who holds the data now: a new brick is empty until it has healed.
+    data = [b.node for b in former.bricks if not b.arbiter]
+    good = [n for n in before if n in after and n in seen and n not in healing]
+    behind = [n for n in before if n in after and n not in good]
+    count = min(len(before), len(after))
+    # Of two bricks one may be replaced while the other is well.
+    enough = 2 * len(good) > count or (len(before) == count == 2 and not behind)
+    if enough and any(n in data for n in good):
+        return
+    if len(before) == 1 and going[0] in seen:
+        return  # the only brick is copied to its successor before it goes
+    what = f"without {_names(going)} the volume loses its majority of good bricks"
+    if behind:
+        what += f": {_names(behind)} {'is' if len(behind) == 1 else 'are'} not heard of or not healed"
+        mend = f"Bring {_names(behind)} back and wait until it has healed"
+    else:
+        mend = "Replace one brick at a time, and wait until the new one has healed"
+    yield _place(spec, going[0]), what, mend
+
+
+def _place(spec: ClusterSpec, node: str) -> Path:
+    if node in spec.members.lost:
+        return ("members", "lost")
+    return ("members", "remove") if node in spec.members.remove else ("members", "nodes")
+
+
+def _names(names: Collection[str]) -> str:
+    listed = list(names)
+    return listed[0] if len(listed) == 1 else f"{', '.join(listed[:-1])} and {listed[-1]}" if listed else ""
