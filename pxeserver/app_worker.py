@@ -74,38 +74,8 @@ class WorkerParts:
         worker.control = link
         await site.look()
         site.recall()
-        tftp = settings.tftp
-        return cls(
-            journal,
-            store,
-            worker,
-            link,
-            site,
-            dhcp,
-            TftpServer(
-                worker,
-                tftp_names(worker),
-                TftpOptions(
-                    Limits(tftp.max_transfers, tftp.max_transfers_per_address),
-                    port_range=tftp.port_range,
-                    windowsize=tftp.max_window,
-                    blksize=tftp.max_block_size,
-                ),
-            ),
-            BootHttp(
-                worker,
-                store.blobs.open_manifest,
-                DecidedScripts(Menus().arrange),
-                HttpLimits(
-                    idle_timeout=settings.http.idle_seconds,
-                    per_address=settings.http.max_connections_per_address,
-                    connections=settings.http.max_connections,
-                    body_bytes=settings.http.max_body_bytes,
-                    shutdown=STOP_SECONDS,
-                ),
-            ),
-            bound,
-        )
+        tftp, http = _tftp(worker, settings), _http(worker, store, settings)
+        return cls(journal, store, worker, link, site, dhcp, tftp, http, bound)
 
     async def start(self) -> None:
         """Begin to serve."""
@@ -135,6 +105,29 @@ class WorkerParts:
         await asyncio.gather(self.tftp.stop(STOP_SECONDS), self.http.stop(), return_exceptions=True)
         await self.journal.close()
         self.store.close()
+
+
+def _tftp(worker: BootWorker, settings: Settings) -> TftpServer:
+    tftp = settings.tftp
+    options = TftpOptions(
+        Limits(tftp.max_transfers, tftp.max_transfers_per_address),
+        port_range=tftp.port_range,
+        windowsize=tftp.max_window,
+        blksize=tftp.max_block_size,
+    )
+    return TftpServer(worker, tftp_names(worker), options)
+
+
+def _http(worker: BootWorker, store: Store, settings: Settings) -> BootHttp:
+    http = settings.http
+    limits = HttpLimits(
+        idle_timeout=http.idle_seconds,
+        per_address=http.max_connections_per_address,
+        connections=http.max_connections,
+        body_bytes=http.max_body_bytes,
+        shutdown=STOP_SECONDS,
+    )
+    return BootHttp(worker, store.blobs.open_manifest, DecidedScripts(Menus().arrange), limits)
 
 
 def _probe(settings: Settings) -> Probe | None:

@@ -164,8 +164,10 @@ def _free_name(path: Path, why: str) -> Path:
 
 def _fold_log(path: Path) -> None:
     """Bring what is left in the write-ahead log into the closed database's file, where it is still sound."""
-    opened = sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000)
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(opened) as connection:
+    with (
+        contextlib.suppress(sqlite3.Error),
+        contextlib.closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000)) as connection,
+    ):
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
