@@ -240,4 +240,4 @@ def _unchangeable(spec: ClusterSpec, _: Layout, around: Circumstances) -> Iterat
 
 def _quorum(spec: ClusterSpec, layout: Layout, around: Circumstances) -> Iterator[Finding]:
     if around.former is not None:
-        yield from quorum(spec, layout, around.former, around.facts, around.seen, around.healing)
+        yield from quorum(spec, layout, around.former, around.facts, seen=around.seen, healing=around.healing)

@@ -7,7 +7,7 @@ replacements are done one at a time, the absent first.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 
 from pxeserver.postinstall.findings import Finding
 from pxeserver.postinstall.layout import Layout
@@ -21,6 +21,7 @@ def quorum(
     layout: Layout,
     former: Layout,
     facts: Facts,
+    *,
     seen: Collection[str],
     healing: Collection[str],
 ) -> Iterator[Finding]:
@@ -33,8 +34,9 @@ def quorum(
         yield from _volume(spec, layout, former, seen, healing)
 
 
-def _swarm(spec: ClusterSpec, layout: Layout, former: Layout, seen: Collection[str]) -> Iterator[Finding]:
-    before = former.managers
+def _swarm(
+    spec: ClusterSpec, layout: Layout, before: Collection[str], seen: Collection[str]
+) -> Iterator[Finding]:
     going = [n for n in before if not (n in layout.places and layout.places[n].manager)]
     if not going:
         return
