@@ -140,8 +140,9 @@ def test_a_crowd_that_vanishes_at_once_does_not_deafen_the_server(run):
         for client in crowd:
             await client.ask(rrq("octets", blksize=1468))
             await client.ask(ack(0))
-        for client in crowd:  # the server has no turn until all are gone
-            client.tell(ack(1))
+        for n, client in enumerate(crowd):  # the server has no turn until all are gone
+            if n % 4:  # the others go without a word: the server learns of it by its timer, between its turns
+                client.tell(ack(1))
             client.socket.close()
         assert await peer().read("octets", blksize=1468) == OCTETS
         await until(lambda: server.active == 0)
