@@ -26,17 +26,18 @@ class Adjustments:
     def of(self, spec: ClusterSpec) -> ClusterSpec:
         """The spec as adjusted."""
         members = spec.members
-        nodes = tuple(dict.fromkeys((*members.nodes, *self.add))) if members.nodes else ()
+        out = self.remove | self.lost
+        named = dict.fromkeys((*members.nodes, *self.add)) if members.nodes else {}
         return replace(
             spec,
             destroy=spec.destroy or self.destroy,
             members=replace(
                 members,
-                nodes=nodes,
+                nodes=tuple(name for name in named if name not in out),
                 drain=members.drain | self.drain,
                 remove=members.remove | self.remove,
                 lost=members.lost | self.lost,
-                replaces={**members.replaces, **self.replaces},
+                replaces={n: o for n, o in {**members.replaces, **self.replaces}.items() if n not in out},
             ),
         )
 

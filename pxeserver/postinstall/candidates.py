@@ -8,7 +8,7 @@ tell is taken from the address that it was heard from, and from the newest inven
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from ipaddress import AddressValueError, IPv4Interface, NetmaskValueError
+from ipaddress import IPv4Interface
 from typing import Any
 
 from pxeserver.boot.model import Node
@@ -20,7 +20,7 @@ from pxeserver.storage.machines import Inventories
 
 MANY = 4096
 """Beyond so many nodes without an agent nobody asks for their inventories."""
-_DEFAULT_PREFIX = 24
+_DEFAULT_PREFIX = "24"
 _DEFAULT_MTU = 1500
 
 
@@ -72,12 +72,12 @@ def _interface(text: str) -> str:
         return ""
     try:
         return str(IPv4Interface(text if "/" in text else f"{text}/{_DEFAULT_PREFIX}"))
-    except (AddressValueError, NetmaskValueError, ValueError):
+    except ValueError:
         return ""
 
 
 def _only_mac(facts: Mapping[str, Any]) -> str:
-    macs = facts.get("macs") or ()
+    macs = list(facts.get("macs") or ())
     return str(macs[0]) if len(macs) == 1 else ""
 
 

@@ -134,6 +134,11 @@ class Coordinator:
         """Nothing of what was done on this node is there any more: its agent holds a new key."""
         self.ledger.forget(node, now)
 
+    def drop(self, node: str) -> None:
+        """This node is no member any more: nothing of it is kept."""
+        self.ledger.drop(node)
+        self._nodes.pop(node, None)
+
     def check(self, nodes: Iterable[str]) -> int:
         """Have these nodes look whether what was done is still so; how many steps will be looked at."""
         count = 0
@@ -281,9 +286,13 @@ class Coordinator:
         return min(times, default=None)
 
     def next_try(self, name: str, now: float) -> float | None:
-        """When a step of this node that only waits for its next try may be tried."""
+        """When a poll of this node may be handed something that it is not handed now."""
         keys = self.ledger.by_node.get(name, ())
-        return min((t for key in keys if (t := self.states[key].not_before) > now), default=None)
+        times = [t for key in keys if (t := self.states[key].not_before) > now]
+        node = self._node(name)
+        if not node.doing and (node.running is not None or node.checking is not None):
+            times.append(max(now, node.given_at) + HAND_AGAIN_SECONDS)
+        return min(times, default=None)
 
     def changes(self) -> Changes:
         """What has changed since this was asked last."""

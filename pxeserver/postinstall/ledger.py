@@ -130,6 +130,12 @@ class Ledger:
                 self.put(StepState(key, verb=want.verb, digest=self.digests[key], reason=OTHER_KEY))
         self.woken.add(node)
 
+    def drop(self, node: str) -> None:
+        """Keep nothing of this node."""
+        for key in [key for key in self.states if key.node == node]:
+            del self.states[key]
+            self.changes.steps.pop(key, None)
+
     # -------------------------------------------------------------------------------- what becomes of it
 
     def begin(self, key: StepKey, work_id: str, now: float) -> StepState:

@@ -1,0 +1,269 @@
+"""What people order of clusters: plan, apply, drain, remove, replace, destroy, stop, check, mend.
+
+Every order is a plan first. One that is refused has touched nothing: ConfigErrors holds every fault.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from pxeserver.config.faults import ConfigErrors
+from pxeserver.live import Missing, Refused, Unavailable
+from pxeserver.postinstall import candidates, specfile
+from pxeserver.postinstall.adjustments import Adjustments
+from pxeserver.postinstall.checks import check
+from pxeserver.postinstall.circumstances import Circumstances, check_against
+from pxeserver.postinstall.clusters import BY, Clusters
+from pxeserver.postinstall.layingout import lay_out
+from pxeserver.postinstall.layout import Layout
+from pxeserver.postinstall.neighbours import own_addresses
+from pxeserver.postinstall.plan import Action, Plan, plan
+from pxeserver.postinstall.running import RunningCluster, new_password, spec_json
+from pxeserver.postinstall.spec import ClusterSpec
+from pxeserver.postinstall.work import Facts, StepKey
+from pxeserver.storage.clusters import ClusterRecord, ClusterTable
+from pxeserver.storage.machines import Audit
+from pxeserver.storage.records import AuditRecord, Stamp
+
+
+_DOES = (Action.CREATE, Action.CHANGE, Action.REMOVE)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """An order that may be carried out."""
+
+    name: str
+    text: str
+    spec: ClusterSpec
+    adjusted: Adjustments
+    layout: Layout
+    plan: Plan
+    version: int
+    """Of the cluster that it was planned for; 0 for a new one."""
+
+    @property
+    def token(self) -> str:
+        """Names what was planned: another one, and something else would be done."""
+        body = msgspec.json.encode([self.version, str(self.plan), spec_json(self.spec)])
+        return hashlib.sha256(body).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What an apply has set going."""
+
+    name: str
+    version: int
+    changed: bool
+    """Whether there was anything to do."""
+    retried: tuple[StepKey, ...] = ()
+    mended: tuple[StepKey, ...] = ()
+
+
+class ClusterOrders:
+    """The orders of people; one at a time."""
+
+    def __init__(self, clusters: Clusters) -> None:
+        self.clusters = clusters
+        self._one = asyncio.Lock()
+
+    # ------------------------------------------------------------------------------------------ planning
+
+    async def plan_file(
+        self, text: str, files: Mapping[str, str], name: str = "cluster.toml", readmit: Iterable[str] = ()
+    ) -> Planned:
+        """Plan a cluster file. ConfigErrors with every fault; Unavailable. `readmit` are nodes that were
+        removed, and may be members again.
+        """
+        spec = specfile.read(text, files, name)
+        await self.clusters.ready()
+        cluster = self.clusters.running.get(spec.name)
+        adjusted = cluster.adjusted.brought_back(readmit) if cluster is not None else Adjustments()
+        adjusted = replace(adjusted, destroy=False)
+        return await self._plan(text, spec, adjusted)
+
+    async def plan_change(self, name: str, change: Adjustments) -> Planned:
+        """Plan a cluster as it is with other adjustments."""
+        await self.clusters.ready()
+        cluster = self.clusters.find(name)
+        return await self._plan(cluster.record.text, cluster.spec, change)
+
+    async def _plan(self, text: str, spec: ClusterSpec, adjusted: Adjustments) -> Planned:
+        wanted = adjusted.of(spec)
+        if faults := check(wanted):
+            raise ConfigErrors(faults)
+        around = await self._around(wanted)
+        if faults := check_against(wanted, around):
+            raise ConfigErrors(faults)
+        layout = lay_out(wanted, around.candidates, around.former, around.taken_vrids.keys())
+        cluster = self.clusters.running.get(spec.name)
+        states = list(cluster.coordinator.states.values()) if cluster else []
+        facts = cluster.facts if cluster else Facts()
+        found = plan(wanted, layout, states, facts, cluster.leader if cluster else None)
+        version = cluster.record.stamp.version if cluster else 0
+        return Planned(spec.name, text, spec, adjusted, layout, found, version)
+
+    async def _around(self, spec: ClusterSpec) -> Circumstances:
+        clusters, hall = self.clusters, self.clusters.hall
+        found = await candidates.read(hall, clusters.of_node, spec.members.nodes)
+        cluster = clusters.running.get(spec.name)
+        now = clusters.clock()
+        others = [c for c in clusters.running.values() if c.name != spec.name]
+        return Circumstances(
+            candidates=found,
+            former=cluster.layout if cluster else None,
+            before=cluster.wanted if cluster else None,
+            seen=cluster.present(now) if cluster else frozenset(),
+            subnets=hall.catalog().policy.subnets,
+            server=await asyncio.to_thread(own_addresses),
+            images=clusters.images().keys(),
+            taken_vrids={vrid: c.name for c in others for vrid in c.layout.vrids.values()},
+        )
+
+    # ------------------------------------------------------------------------------------------ applying
+
+    async def apply(
+        self, planned: Planned, by: str, *, seen: str | None = None, mend: bool = False
+    ) -> Applied:
+        """Carry a plan out. Refused where `seen` (a plan's token) is not what would be done now."""
+        async with self._one:
+            cluster = self.clusters.running.get(planned.name)
+            version = cluster.record.stamp.version if cluster else 0
+            if version != planned.version or (seen is not None and seen != planned.token):
+                why = "the cluster has changed since the plan was made"
+                raise Refused(f"cluster {planned.name} is not changed", why, "look at the plan again")
+            changed = cluster is None or any(line.action in _DOES for line in planned.plan.lines)
+            if cluster is None or changed or self._differs(cluster, planned):
+                cluster = await self._put(planned, cluster, by)
+            return await self._set_going(cluster, changed=changed, mend=mend)
+
+    def _differs(self, cluster: RunningCluster, planned: Planned) -> bool:
+        before = (cluster.spec, cluster.adjusted, cluster.layout, cluster.record.text)
+        spec = msgspec.convert(spec_json(planned.spec), ClusterSpec)
+        after = (spec, planned.adjusted, planned.layout, planned.text)
+        return before != after or cluster.record.state == "stopped"
+
+    async def _put(self, planned: Planned, cluster: RunningCluster | None, by: str) -> RunningCluster:
+        clusters, now = self.clusters, self.clusters.clock()
+        old = cluster.written() if cluster is not None else None
+        context = {**(old.context if old else {}), "adjusted": msgspec.to_builtins(planned.adjusted)}
+        record = ClusterRecord(
+            planned.name,
+            planned.text,
+            spec_json(planned.spec),
+            msgspec.to_builtins(planned.layout),
+            _stamp(old.stamp if old else None, by, now),
+            id=old.id if old else 0,
+            state="destroying" if planned.adjusted.of(planned.spec).destroy else "applied",
+            context=context,
+            secrets=old.secrets if old else {"password": new_password()},
+        )
+        async with clusters.hall.database.write() as connection:
+            table = ClusterTable(connection, clusters.box)
+            record = await table.put(record)
+            await table.keep_stacks(record.id, {s.name: s.text for s in planned.spec.stacks}, by, now)
+            entry = AuditRecord(
+                now, by, "apply", "clusters", record.name, record.stamp.version, _told(planned.plan)
+            )
+            await Audit(connection).add([entry])
+        if cluster is None:
+            cluster = clusters.add(record)
+        else:
+            cluster.take_up(record)
+        cluster.notes = planned.plan.waiting
+        return cluster
+
+    async def _set_going(self, cluster: RunningCluster, *, changed: bool, mend: bool) -> Applied:
+        clusters = self.clusters
+        clusters.settle(cluster)
+        retried = cluster.coordinator.retry()
+        mended = cluster.mend() if mend else []
+        cluster.stale = True
+        await clusters.go_on(cluster)
+        roles = {
+            name: (cluster.name, "manager" if place.manager else "worker")
+            for name, place in cluster.layout.everyone.items()
+        }
+        if changed:
+            await clusters.describe(roles)
+        version = cluster.record.stamp.version
+        return Applied(cluster.name, version, changed, tuple(retried), tuple(mended))
+
+    # ------------------------------------------------------------------------------------------ other orders
+
+    async def stop(self, name: str, by: str) -> None:
+        """Begin nothing more, and have the nodes leave what they are at. An apply goes on."""
+        async with self._one:
+            cluster = await self._found(name)
+            stamp = _stamp(cluster.record.stamp, by, self.clusters.clock())
+            record = replace(cluster.written(), state="stopped", stamp=stamp)
+            async with self.clusters.hall.database.write() as connection:
+                await ClusterTable(connection, self.clusters.box).put(record)
+            cluster.take_up(record)
+            await self.clusters.go_on(cluster)
+
+    async def check(self, name: str, nodes: Iterable[str]) -> int:
+        """Have nodes (all, where none is named) look for drift; how many steps will be looked at."""
+        cluster = await self._found(name)
+        names = list(nodes) or list(cluster.layout.places)
+        for node in names:
+            if node not in cluster.layout.places:
+                raise Missing("node", node)
+        count = cluster.coordinator.check(names)
+        await self.clusters.go_on(cluster)
+        return count
+
+    async def forget(self, name: str, by: str) -> None:
+        """Drop a cluster without undoing anything on its nodes."""
+        async with self._one:
+            cluster = await self._found(name)
+            nodes = dict.fromkeys(cluster.layout.everyone, ("", ""))
+            async with self.clusters.hall.database.write() as connection:
+                await ClusterTable(connection, self.clusters.box).remove(cluster.record.id)
+                now, version = self.clusters.clock(), cluster.record.stamp.version
+                await Audit(connection).add([AuditRecord(now, by, "forget", "clusters", name, version, {})])
+            self.clusters.forget(name)
+            await self.clusters.describe(nodes)
+
+    async def admit_newcomers(self) -> None:
+        """Take up as members nodes that have appeared and that clusters wait for; for ever."""
+        while True:
+            await self.clusters.news.wait()
+            self.clusters.news.clear()
+            await asyncio.sleep(1)  # their claims are written just now
+            for name in list(self.clusters.running):
+                try:
+                    await self._admit(name)
+                except (Unavailable, ConfigErrors, Refused) as error:
+                    if (cluster := self.clusters.running.get(name)) is not None:
+                        cluster.notes = tuple(str(error).splitlines())
+
+    async def _admit(self, name: str) -> None:
+        cluster = self.clusters.running[name]
+        if cluster.wanted.destroy or cluster.record.state == "stopped":
+            return
+        planned = await self.plan_change(name, cluster.adjusted)
+        if planned.layout.places.keys() > cluster.layout.places.keys():
+            await self.apply(planned, BY)
+
+    async def _found(self, name: str) -> RunningCluster:
+        await self.clusters.ready()
+        return self.clusters.find(name)
+
+
+def _stamp(old: Stamp | None, by: str, now: float) -> Stamp:
+    if old is None:
+        return Stamp(by, by, now, now)
+    return replace(old, updated_by=by, updated_at=now, version=old.version + 1)
+
+
+def _told(found: Plan) -> dict[str, Any]:
+    """A plan in short, for the trail."""
+    return {f"{line.node}/{line.step}": ["", line.action.value] for line in found.changes[:200]}
