@@ -177,7 +177,7 @@ class Container:
     @property
     def pid(self) -> int:
         """The process id of its systemd, seen from outside; LabError while there is none."""
-        with contextlib.suppress(psutil.Error):
+        with contextlib.suppress(psutil.Error, OSError):  # a child that ended between two looks
             children = psutil.Process(self._process.pid).children() if self._process else []
             if children and Path(f"/proc/{children[0].pid}/comm").read_text().strip() == "systemd":
                 return children[0].pid
