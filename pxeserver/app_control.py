@@ -15,13 +15,15 @@ from typing import Self
 
 from aiohttp import web
 
-from pxeserver import sockets
+from pxeserver import clusternode, sockets
 from pxeserver.api import application
+from pxeserver.clusternodeshelf import ClusterNodeShelf
 from pxeserver.config import Settings
 from pxeserver.control import KnownWorker
 from pxeserver.control_link import WorkerDialer
 from pxeserver.discovery import BuildFailed
 from pxeserver.discoveryshelf import NAME, PROFILE, DiscoveryShelf
+from pxeserver.imagebuilds import ImageBuilds
 from pxeserver.imagestore.store import Store
 from pxeserver.inventory import parse_inventory
 from pxeserver.live import Hall, Refused
@@ -38,6 +40,8 @@ _LOADERS_AGAIN = 60.0
 """Seconds until loaders that could not be had are tried again: the network may have been slower than we
 were.
 """
+_DISCOVERY_AGAIN = 900.0
+"""Seconds at most until a build that failed is tried again."""
 BY = "server"
 """Who edits what the server itself puts into the database."""
 
@@ -54,6 +58,7 @@ class ControlParts:
     dialer: WorkerDialer
     listening: socket.socket
     agents: AgentsStage
+    builds: ImageBuilds
     runner: web.AppRunner | None = None
 
     @classmethod
@@ -86,13 +91,26 @@ class ControlParts:
             port=settings.agents.port,
             address=settings.server.address,
         )
-        return cls(settings, hall, worker, store, shelf, dialer, bound["api"], agents)
+        node_system = ClusterNodeShelf(
+            store,
+            settings.loaders_dir / clusternode.NAME,
+            clusternode.NodeSystem(**settings.node_image.model_dump(), mirror=loaders.mirror),
+            builder=settings.server.run_dir / "builder.sock",
+        )
+        builds = ImageBuilds(hall, {clusternode.NAME: node_system})
+        return cls(settings, hall, worker, store, shelf, dialer, bound["api"], agents, builds)
 
     async def start(self) -> None:
         """Open the database, then answer."""
         await self.hall.start()
         app = application.build(
-            self.hall, self.store, self.shelf, self.settings, self.worker, stage=self.agents
+            self.hall,
+            self.store,
+            self.shelf,
+            self.settings,
+            self.worker,
+            stage=self.agents,
+            builds=self.builds,
         )
         self.runner = await application.serve(app, self.listening)
         await self.agents.start()
@@ -103,6 +121,7 @@ class ControlParts:
             self.dialer.run(),
             self._have_loaders(),
             self._have_discovery(),
+            self._have_built(),
             self._tell_status(),
             *self.agents.endless(),
         ]
@@ -118,6 +137,7 @@ class ControlParts:
                     for loader in loaders:
                         await edit.put_loader(loader)
                 self._report("")
+                log.info("loaders are there: machines can boot", extra={"architectures": len(loaders)})
                 await self._another_database(opened)
                 continue
             except (LoadersUnavailable, OSError, ValueError, Refused) as error:
@@ -136,6 +156,7 @@ class ControlParts:
             firmware=loaders.firmware,
             mirror=loaders.mirror,
         )
+        pause = _LOADERS_AGAIN
         while True:
             opened = self.hall.opened
             try:
@@ -145,11 +166,23 @@ class ControlParts:
                         await edit.put_image(image)
                     if NAME not in self.hall.catalog().profiles:
                         await edit.put_profile(PROFILE)
+                log.info("the discovery system is there", extra={"profile": NAME})
+                pause = _LOADERS_AGAIN
                 await self._another_database(opened)
                 continue
             except (BuildFailed, OSError, ValueError, Refused) as error:
-                log.warning("no discovery system yet", extra={"error": error})
-            await self._another_database(opened, _LOADERS_AGAIN)
+                log.warning(
+                    "no discovery system yet", extra={"error": error, "again_in": f"{pause / 60:.0f}min"}
+                )
+            await self._another_database(opened, pause)
+            pause = min(pause * 2, _DISCOVERY_AGAIN)  # each build takes a minute of a processor
+
+    async def _have_built(self) -> None:
+        """Publish what was built on order, also into a database that was restored."""
+        while True:
+            opened = self.hall.opened
+            await self.builds.restore()
+            await self._another_database(opened)
 
     async def _another_database(self, opened: int, seconds: float = math.inf) -> None:
         """Return when a database was opened after the `opened`th, as by a restore, or after these seconds."""
