@@ -15,13 +15,15 @@ from typing import Self
 
 from aiohttp import web
 
-from pxeserver import sockets
+from pxeserver import clusternode, sockets
 from pxeserver.api import application
+from pxeserver.clusternodeshelf import ClusterNodeShelf
 from pxeserver.config import Settings
 from pxeserver.control import KnownWorker
 from pxeserver.control_link import WorkerDialer
 from pxeserver.discovery import BuildFailed
 from pxeserver.discoveryshelf import NAME, PROFILE, DiscoveryShelf
+from pxeserver.imagebuilds import ImageBuilds
 from pxeserver.imagestore.store import Store
 from pxeserver.inventory import parse_inventory
 from pxeserver.live import Hall, Refused
@@ -56,6 +58,7 @@ class ControlParts:
     dialer: WorkerDialer
     listening: socket.socket
     agents: AgentsStage
+    builds: ImageBuilds
     runner: web.AppRunner | None = None
 
     @classmethod
@@ -88,13 +91,26 @@ class ControlParts:
             port=settings.agents.port,
             address=settings.server.address,
         )
-        return cls(settings, hall, worker, store, shelf, dialer, bound["api"], agents)
+        node_system = ClusterNodeShelf(
+            store,
+            settings.loaders_dir / clusternode.NAME,
+            clusternode.NodeSystem(**settings.node_image.model_dump(), mirror=loaders.mirror),
+            builder=settings.server.run_dir / "builder.sock",
+        )
+        builds = ImageBuilds(hall, {clusternode.NAME: node_system})
+        return cls(settings, hall, worker, store, shelf, dialer, bound["api"], agents, builds)
 
     async def start(self) -> None:
         """Open the database, then answer."""
         await self.hall.start()
         app = application.build(
-            self.hall, self.store, self.shelf, self.settings, self.worker, stage=self.agents
+            self.hall,
+            self.store,
+            self.shelf,
+            self.settings,
+            self.worker,
+            stage=self.agents,
+            builds=self.builds,
         )
         self.runner = await application.serve(app, self.listening)
         await self.agents.start()
@@ -105,6 +121,7 @@ class ControlParts:
             self.dialer.run(),
             self._have_loaders(),
             self._have_discovery(),
+            self._have_built(),
             self._tell_status(),
             *self.agents.endless(),
         ]
@@ -159,6 +176,13 @@ class ControlParts:
                 )
             await self._another_database(opened, pause)
             pause = min(pause * 2, _DISCOVERY_AGAIN)  # each build takes a minute of a processor
+
+    async def _have_built(self) -> None:
+        """Publish what was built on order, also into a database that was restored."""
+        while True:
+            opened = self.hall.opened
+            await self.builds.restore()
+            await self._another_database(opened)
 
     async def _another_database(self, opened: int, seconds: float = math.inf) -> None:
         """Return when a database was opened after the `opened`th, as by a restore, or after these seconds."""

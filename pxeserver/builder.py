@@ -12,13 +12,13 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from pxeserver import logs, sockets
-from pxeserver.buildrequest import LARGEST_REQUEST, Answer, BadRequest, line, read_request
+from pxeserver import clusternode, discovery, logs, sockets
+from pxeserver.buildrequest import LARGEST_REQUEST, Answer, BadRequest, Request, line, read_request
 from pxeserver.config import DEFAULT_FILE, ConfigErrors, Settings
-from pxeserver.discovery import INITRD, KERNEL, BuildFailed, Progress, build_discovery
+from pxeserver.discovery import BuildFailed, Progress
 from pxeserver.notify import notify
 
 log = logging.getLogger("pxeserver.builder")  # not __main__, which is not ours alone
@@ -31,8 +31,8 @@ MOST_CLIENTS = 8
 _READ_ON, _PART = 64, 16 << 10
 _CONFIGURATION = 2
 
-Build = Callable[[bool, Progress], None]
-"""Builds the discovery system; told whether to look for newer packages. It blocks. BuildFailed, OSError."""
+Build = Callable[[Request, Progress], Mapping[str, str]]
+"""Builds what is asked for and returns its files' names and roles. It blocks. BuildFailed, OSError."""
 
 
 class Builder:
@@ -82,9 +82,9 @@ class Builder:
         if self._turn.locked():
             await _say(writer, Answer(progress="another build is under way; waiting for it"))
         async with self._turn:
-            await self._run(request.refresh, writer)
+            await self._run(request, writer)
 
-    async def _run(self, refresh: bool, writer: asyncio.StreamWriter) -> None:
+    async def _run(self, request: Request, writer: asyncio.StreamWriter) -> None:
         """Build in a thread and tell how it goes; a client that goes away does not stop the build."""
         loop = asyncio.get_running_loop()
         said: asyncio.Queue[Answer] = asyncio.Queue()
@@ -94,7 +94,7 @@ class Builder:
                 log.info("%s", text)
                 loop.call_soon_threadsafe(said.put_nowait, Answer(progress=text))
 
-        work = asyncio.ensure_future(asyncio.to_thread(self._build, refresh, progress))
+        work = asyncio.ensure_future(asyncio.to_thread(self._build, request, progress))
         work.add_done_callback(lambda done: said.put_nowait(_end(done)))
         answer = Answer(progress="started")
         while answer.progress:
@@ -103,12 +103,12 @@ class Builder:
                 await _say(writer, answer)
 
 
-def _end(work: asyncio.Future[None]) -> Answer:
+def _end(work: asyncio.Future[Mapping[str, str]]) -> Answer:
     error = None if work.cancelled() else work.exception()
     if work.cancelled():
         return Answer(failed="the builder was stopped")
     if error is None:
-        return Answer(done={"kernel": KERNEL, "initrd": INITRD})
+        return Answer(done={role: name for name, role in work.result().items()})
     log.error(
         "build failed", extra={"error": error}, exc_info=None if isinstance(error, BuildFailed) else error
     )
@@ -164,15 +164,20 @@ def main() -> int:
         print(f"pxeserver: {errors}", file=sys.stderr)
         return _CONFIGURATION
     logs.start("builder", settings.server.log_level)
-    folder: Path = settings.loaders_dir / "discovery"
 
-    def build(refresh: bool, progress: Progress) -> None:
+    def build(request: Request, progress: Progress) -> Mapping[str, str]:
+        folder: Path = settings.loaders_dir / request.build
         work = folder / "work"
         work.mkdir(parents=True, exist_ok=True)
-        wanted = settings.loaders
-        build_discovery(
-            work, folder, progress, refresh=refresh, firmware=wanted.firmware, mirror=wanted.mirror
+        refresh, loaders = request.refresh, settings.loaders
+        if request.build == clusternode.NAME:
+            wanted = clusternode.NodeSystem(**settings.node_image.model_dump(), mirror=loaders.mirror)
+            clusternode.build_cluster_node(work, folder, wanted, progress, refresh=refresh)
+            return clusternode.FILES
+        discovery.build_discovery(
+            work, folder, progress, refresh=refresh, firmware=loaders.firmware, mirror=loaders.mirror
         )
+        return discovery.FILES
 
     async def until_told() -> None:
         stop = asyncio.Event()

@@ -1,6 +1,6 @@
 """What is said over the builder's socket: one request as a line of JSON, answered by lines of JSON.
 
-    > {"build": "discovery", "refresh": false}
+    > {"build": "discovery", "refresh": false}          or "cluster-node"
     < {"progress": "image=discovery step=update suite=trixie"}
     < {"done": {"kernel": "vmlinuz", "initrd": "initrd.img"}}     or {"failed": "why"}, or {"refused": "why"}
 
@@ -48,7 +48,7 @@ class NoBuilder(Exception):  # noqa: N818 - what happened, in the words shown to
 
 _request = msgspec.json.Decoder(Request, strict=True)
 _answer = msgspec.json.Decoder(Answer, strict=True)
-_BUILDS = ("discovery",)
+_BUILDS = ("discovery", "cluster-node")
 
 
 def read_request(line: bytes) -> Request:

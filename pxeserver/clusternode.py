@@ -38,8 +38,8 @@ _UNITS = "usr/lib/systemd/system"
 
 @dataclass(frozen=True, slots=True)
 class NodeSystem:
-    """What a site may choose: Debian's release, the kind of kernel (virtual, physical), the compression (fast,
-    small), and the mirror; "" is the one that this host uses.
+    """What a site may choose: Debian's release, the kind of kernel (virtual, physical), the compression
+    (fast, small), and the mirror; "" is the one that this host uses.
     """
 
     release: str = "bookworm"
@@ -71,10 +71,11 @@ def build_cluster_node(
         progress(f"image={NAME} seconds={time.monotonic() - begin:.0f} {text}")
 
     try:
-        base, debs = _packages(work_dir, recipe, wanted, tell, refresh=refresh)
         with tempfile.TemporaryDirectory(dir=work_dir, prefix="build-") as scratch:
-            note = _assemble(folder, recipe, wanted, base, debs, Path(scratch), tell)
-            _publish(Path(scratch) / "out", out_dir, {"recipe": key, **note})
+            job = _Job(folder, recipe, wanted, Path(scratch), tell)
+            base, debs = job.packages(work_dir, refresh=refresh)
+            note = job.assemble(base, debs)
+            _publish(job.out, out_dir, {"recipe": key, **note})
     except (PackagesUnavailable, rootfs.RootFailed, OSError) as why:
         raise BuildFailed(f"node image: {why}") from why
     tell(f"step=done kernel={note['kernel']} bytes={note['size']}")
@@ -108,123 +109,121 @@ def _built(out_dir: Path) -> dict[str, Any]:
     return found
 
 
-def _packages(
-    work_dir: Path, recipe: Mapping[str, Any], wanted: NodeSystem, tell: Progress, *, refresh: bool
-) -> tuple[Path, list[Deb]]:
-    """The archive of installed packages, and the unpacked ones: kernel and busybox."""
-    try:
-        release, kernel = recipe["releases"][wanted.release], recipe["kernels"][wanted.kernel]
-    except KeyError as unknown:
-        known = [*recipe["releases"], *recipe["kernels"]]
-        raise BuildFailed(f"node image: {unknown} is none of {', '.join(known)}") from None
-    tell(f"step=update release={wanted.release}")
-    archive = Archive(work_dir / "apt", wanted.release, recipe["architecture"], wanted.mirror)
-    archive.update()
-    names = [archive.depends(kernel["package"], r"linux-image-\d.*"), "busybox-static"]
-    tell(f"step=download kernel={names[0]}")
-    debs = archive.download(names, work_dir / "packages")
-    packages = [*recipe["packages"], *release["packages"]]
-    key = hashlib.sha256(" ".join((wanted.release, *packages)).encode()).hexdigest()[:12]
-    base = work_dir / f"base-{wanted.release}-{key}.tar.zst"
-    if refresh or not base.exists():
-        tell(f"step=packages count={len(packages)}: this takes a minute or two")
-        sources = archive.root / "sources.list"
-        rootfs.debootstrap(
-            sources, wanted.release, packages, base, work_dir, lambda line: tell(f"step=packages {line}")
-        )
-    for old in set(work_dir.glob(f"base-{wanted.release}-*.tar.zst")) - {base}:
-        old.unlink()
-    return base, debs
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One build: the recipe's folder, what it says, what the site chose, and a folder to work in."""
 
+    folder: Path
+    recipe: Mapping[str, Any]
+    wanted: NodeSystem
+    scratch: Path
+    tell: Progress
 
-def _assemble(
-    folder: Path,
-    recipe: Mapping[str, Any],
-    wanted: NodeSystem,
-    base: Path,
-    debs: list[Deb],
-    scratch: Path,
-    tell: Progress,
-) -> dict[str, Any]:
-    """Make the three files in `scratch`/out; returns what build.json tells of them."""
-    source, added, out = scratch / "packages", scratch / "added", scratch / "out"
-    out.mkdir()
-    for deb in debs:
-        unpack(deb, source)
-    release = next((source / "boot").glob("vmlinuz-*")).name.removeprefix("vmlinuz-")
-    trees = (source / "usr/lib/modules" / release, source / "lib/modules" / release)
-    tree = next(path for path in trees if path.is_dir())
-    tell(f"step=modules kernel={release}")
-    _modules(tree, added, release, ("kernel/",), recipe["modules"]["drop"])
-    _own_files(folder, recipe, wanted, added)
-    level = recipe["compression"][wanted.compression]
-    tell(f"step=squash level={level}")
-    kept = rootfs.Filter(recipe["tree"]["drop"], recipe["tree"]["disabled"])
-    rootfs.squash(base, added, kept, out / ROOT, level)
-    tell("step=initramfs")
-    _initramfs(folder, recipe, source, tree, scratch / "initramfs", release)
-    initramfs.pack(scratch / "initramfs", out / INITRD)
-    shutil.copyfile(source / "boot" / f"vmlinuz-{release}", out / KERNEL)
-    sizes = {name: (out / name).stat().st_size for name in FILES}
-    if sum(sizes.values()) > LARGEST:
-        text = ", ".join(f"{name} {size / MIB:.0f} MiB" for name, size in sizes.items())
-        raise BuildFailed(f"node image: {text}; at most {LARGEST // MIB} are allowed together")
-    return {
-        "release": wanted.release,
-        "kernel": release,
-        "size": sum(sizes.values()),
-        "files": sizes,
-        "built": int(time.time()),
-    }
+    @property
+    def out(self) -> Path:
+        """Where the finished files are."""
+        return self.scratch / "out"
 
+    def packages(self, work_dir: Path, *, refresh: bool) -> tuple[Path, list[Deb]]:
+        """The archive of installed packages, and the unpacked ones: kernel and busybox."""
+        wanted, recipe, tell = self.wanted, self.recipe, self.tell
+        release, kernel = recipe["releases"].get(wanted.release), recipe["kernels"].get(wanted.kernel)
+        if release is None or kernel is None:
+            known = ", ".join((*recipe["releases"], *recipe["kernels"]))
+            raise BuildFailed(f"node image: {wanted.release} or {wanted.kernel} is none of {known}")
+        tell(f"step=update release={wanted.release}")
+        archive = Archive(work_dir / "apt", wanted.release, recipe["architecture"], wanted.mirror)
+        archive.update()
+        names = [archive.depends(kernel["package"], r"linux-image-\d.*"), "busybox-static"]
+        tell(f"step=download kernel={names[0]}")
+        debs = archive.download(names, work_dir / "packages")
+        packages = [*recipe["packages"], *release["packages"]]
+        key = hashlib.sha256(" ".join((wanted.release, *packages)).encode()).hexdigest()[:12]
+        base = work_dir / f"base-{wanted.release}-{key}.tar.zst"
+        if refresh or not base.exists():
+            tell(f"step=packages count={len(packages)}: this takes a minute or two")
+            sources = archive.root / "sources.list"
+            rootfs.debootstrap(
+                sources, wanted.release, packages, base, lambda text: tell(f"step=packages {text}")
+            )
+        for old in set(work_dir.glob(f"base-{wanted.release}-*.tar.zst")) - {base}:
+            old.unlink()
+        return base, debs
 
-def _modules(
-    tree: Path, root: Path, release: str, wanted: tuple[str, ...] | list[str], dropped: list[str]
-) -> None:
-    """The kernel's modules below `root`, and their index."""
-    target = root / "usr/lib/modules" / release
-    kernelmodules.install(tree, kernelmodules.select(tree, wanted, dropped), target)
-    (root / "lib").symlink_to("usr/lib")  # depmod looks in lib/modules
-    kernelmodules.depmod(root, release)
+    def assemble(self, base: Path, debs: list[Deb]) -> dict[str, Any]:
+        """Make the three files; returns what build.json tells of them."""
+        source, added, out = self.scratch / "packages", self.scratch / "added", self.out
+        out.mkdir()
+        for deb in debs:
+            unpack(deb, source)
+        kernel = next((source / "boot").glob("vmlinuz-*"))
+        release = kernel.name.removeprefix("vmlinuz-")
+        trees = (source / "usr/lib/modules" / release, source / "lib/modules" / release)
+        tree = next(path for path in trees if path.is_dir())
+        self.tell(f"step=modules kernel={release}")
+        self._modules(tree, added, ["kernel/"])
+        self._own_files(added)
+        level = self.recipe["compression"][self.wanted.compression]
+        self.tell(f"step=squash level={level}")
+        kept = rootfs.Filter(self.recipe["tree"]["drop"], self.recipe["tree"]["disabled"])
+        rootfs.squash(base, added, kept, out / ROOT, level)
+        self.tell("step=initramfs")
+        self._initramfs(source, tree)
+        initramfs.pack(self.scratch / "initramfs", out / INITRD)
+        shutil.copyfile(kernel, out / KERNEL)
+        sizes = {name: (out / name).stat().st_size for name in FILES}
+        if sum(sizes.values()) > LARGEST:
+            text = ", ".join(f"{name} {size / MIB:.0f} MiB" for name, size in sizes.items())
+            raise BuildFailed(f"node image: {text}; at most {LARGEST // MIB} are allowed together")
+        return {
+            "release": self.wanted.release,
+            "kernel": release,
+            "size": sum(sizes.values()),
+            "files": sizes,
+            "built": int(time.time()),
+        }
 
+    def _modules(self, tree: Path, root: Path, wanted: list[str]) -> None:
+        """The kernel's modules below `root`, and their index."""
+        target = root / "usr/lib/modules" / tree.name
+        dropped = self.recipe["modules"]["drop"]
+        kernelmodules.install(tree, kernelmodules.select(tree, wanted, dropped), target)
+        (root / "lib").symlink_to("usr/lib")  # depmod looks in lib/modules
+        kernelmodules.depmod(root, tree.name)
 
-def _own_files(folder: Path, recipe: Mapping[str, Any], wanted: NodeSystem, added: Path) -> None:
-    """Our units, scripts and settings, and the agent."""
-    (added / "lib").unlink()
-    shutil.copytree(folder / "root", added, dirs_exist_ok=True)
-    (added / _UNITS).mkdir(parents=True, exist_ok=True)
-    shutil.copy(resources.folder("systemd") / AGENT_UNIT, added / _UNITS / AGENT_UNIT)
-    wants = added / "etc/systemd/system/multi-user.target.wants"
-    wants.mkdir(parents=True)
-    for unit in recipe["tree"]["enabled"]:
-        (wants / unit).symlink_to(f"/{_UNITS}/{unit}")
-    package = added / _PYTHON / "pxeserver"
-    shutil.copytree(
-        Path(__file__).parent / "agent", package / "agent", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    (package / "__init__.py").write_text("")
-    if recipe["releases"][wanted.release]["python"] == f"{sys.version_info[0]}.{sys.version_info[1]}":
-        # Else the node compiles the agent at each start, which takes it a second or two.
-        compileall.compile_dir(package, quiet=1, stripdir=str(added), prependdir="/")
+    def _own_files(self, added: Path) -> None:
+        """Our units, scripts and settings, and the agent."""
+        (added / "lib").unlink()
+        shutil.copytree(self.folder / "root", added, dirs_exist_ok=True)
+        shutil.copy(resources.folder("systemd") / AGENT_UNIT, added / _UNITS / AGENT_UNIT)
+        wants = added / "etc/systemd/system/multi-user.target.wants"
+        wants.mkdir(parents=True)
+        for unit in self.recipe["tree"]["enabled"]:
+            (wants / unit).symlink_to(f"/{_UNITS}/{unit}")
+        package = added / _PYTHON / "pxeserver"
+        agent = Path(__file__).parent / "agent"
+        shutil.copytree(agent, package / "agent", ignore=shutil.ignore_patterns("__pycache__"))
+        (package / "__init__.py").write_text("")
+        if self.recipe["releases"][self.wanted.release]["python"] == f"3.{sys.version_info[1]}":
+            # Else the node compiles the agent at each start, which takes it a second or two.
+            compileall.compile_dir(package, quiet=1, stripdir=str(added), prependdir="/")
 
-
-def _initramfs(
-    folder: Path, recipe: Mapping[str, Any], source: Path, tree: Path, root: Path, release: str
-) -> None:
-    """The tree of the initramfs: busybox, our scripts, and the modules up to the root file system."""
-    for name in ("bin", "etc"):
-        (root / name).mkdir(parents=True)
-    _modules(tree, root, release, recipe["modules"]["initramfs"], recipe["modules"]["drop"])
-    for unread in (root / "usr/lib/modules" / release).glob("*.bin"):
-        unread.unlink()  # busybox reads the plain text files
-    busybox = next(path for path in (source / "usr/bin/busybox", source / "bin/busybox") if path.exists())
-    shutil.copy(busybox, root / "bin/busybox")
-    (root / "bin/sh").symlink_to("busybox")
-    for name, place in (("init", "init"), ("udhcpc.script", "etc/udhcpc.script")):
-        shutil.copy(folder / name, root / place)
-        (root / place).chmod(0o755)
-    for name in ("init.state", "init.identity"):
-        shutil.copy(folder / name, root / name)
+    def _initramfs(self, source: Path, tree: Path) -> None:
+        """The tree of the initramfs: busybox, our scripts, and the modules up to the root file system."""
+        root = self.scratch / "initramfs"
+        for name in ("bin", "etc"):
+            (root / name).mkdir(parents=True)
+        self._modules(tree, root, self.recipe["modules"]["initramfs"])
+        for unread in (root / "usr/lib/modules" / tree.name).glob("*.bin"):
+            unread.unlink()  # busybox reads the plain text files
+        busybox = next(path for path in (source / "usr/bin/busybox", source / "bin/busybox") if path.exists())
+        shutil.copy(busybox, root / "bin/busybox")
+        (root / "bin/sh").symlink_to("busybox")
+        for name, place in (("init", "init"), ("udhcpc.script", "etc/udhcpc.script")):
+            shutil.copy(self.folder / name, root / place)
+            (root / place).chmod(0o755)
+        for name in ("init.state", "init.identity"):
+            shutil.copy(self.folder / name, root / name)
 
 
 def _publish(made: Path, out_dir: Path, note: Mapping[str, Any]) -> None:

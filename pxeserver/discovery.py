@@ -25,6 +25,8 @@ MIB = 1 << 20
 LARGEST = 90 * MIB
 """Bytes of kernel and initramfs together: more is more than a BIOS machine with 512 MiB loads comfortably."""
 KERNEL, INITRD, NOTE = "vmlinuz", "initrd.img", "build.json"
+FILES = {KERNEL: "kernel", INITRD: "initrd"}
+"""The image's files and their roles."""
 LIBRARY = "usr/lib/x86_64-linux-gnu"
 
 

@@ -4,24 +4,15 @@ profile.
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
-from pxeserver.boot.model import FileRef, Image, Profile, ProfileKind
+from pxeserver.boot.model import Image, Profile, ProfileKind
 from pxeserver.buildrequest import NoBuilder, Request, ask
-from pxeserver.discovery import INITRD, KERNEL, NOTE, BuildFailed, Progress, build_discovery
+from pxeserver.builtfiles import TakesFiles, publish
+from pxeserver.discovery import FILES, NOTE, BuildFailed, Progress, build_discovery
 
 NAME = "discovery"
-
-
-class ImageStore(Protocol):
-    """The part of the image store that is needed here."""
-
-    def add_fd(self, fd: int, name: str, role: str) -> FileRef:
-        """Copy an opened file into the store."""
 
 
 PROFILE = Profile(
@@ -40,7 +31,7 @@ class DiscoveryShelf:
 
     def __init__(
         self,
-        store: ImageStore,
+        store: TakesFiles,
         folder: Path,
         *,
         build: bool = True,
@@ -64,19 +55,8 @@ class DiscoveryShelf:
             work = self._folder / "work"
             work.mkdir(parents=True, exist_ok=True)
             build_discovery(work, self._folder, progress, firmware=self._firmware, mirror=self._mirror)
-        files = (self._publish(KERNEL, "kernel"), self._publish(INITRD, "initrd"))
-        return Image(NAME, files, "hardware inventory, disk writing, orders; built here from Debian packages")
-
-    def _publish(self, name: str, role: str) -> FileRef:
-        """Put a built file into the store. Never through a link: the builder may name its own files only."""
-        path = self._folder / name
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            files = tuple(publish(self._store, self._folder / name, role) for name, role in FILES.items())
         except OSError as error:
-            raise BuildFailed(f"discovery image: {path}: {error.strerror}") from error
-        try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise BuildFailed(f"discovery image: {path} is no file")
-            return self._store.add_fd(fd, name, role)
-        finally:
-            os.close(fd)
+            raise BuildFailed(f"discovery image: {error}") from error
+        return Image(NAME, files, "hardware inventory, disk writing, orders; built here from Debian packages")

@@ -27,10 +27,9 @@ class RootFailed(Exception):  # noqa: N818 - what happened, in the words shown t
     """A program that makes the system failed; the text holds its last words."""
 
 
-def debootstrap(
-    sources: Path, suite: str, packages: Sequence[str], target: Path, work: Path, progress: Progress
-) -> None:
-    """Make `target`, a tar.zst of a minimal `suite` with `packages`, by the apt sources in `sources`.
+def debootstrap(sources: Path, suite: str, packages: Sequence[str], target: Path, progress: Progress) -> None:
+    """Make `target`, a tar.zst of a minimal `suite` with `packages`, by the apt sources in `sources`. The
+    folder of `target` is worked in.
 
     As root it is made in a chroot, else in whatever mode mmdebstrap finds possible. RootFailed.
     """
@@ -40,7 +39,7 @@ def debootstrap(
     words += ["--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-include=/usr/share/doc/*/copyright"]
     words += [f"--dpkgopt=path-exclude=/{path}" for path in _UNREAD]
     words += [f"--include={','.join(packages)}", suite, str(fresh), str(sources)]
-    with tempfile.TemporaryDirectory(dir=work, prefix="mmdebstrap-") as scratch:
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix="mmdebstrap-") as scratch:
         Path(scratch).chmod(0o755)  # apt's own user works in there
         _follow(words, {**os.environ, "TMPDIR": scratch}, progress)
     fresh.replace(target)
@@ -92,13 +91,12 @@ def squash(base: Path, added: Path, kept: Filter, target: Path, level: int) -> N
     """Make the squashfs `target` of a tar.zst, without what `kept` leaves out, and of the tree `added`, whose
     files come in the place of those of the same path. RootFailed.
     """
-    words = ["sqfstar", "-comp", "zstd", "-Xcompression-level", str(level), "-no-progress", "-quiet"]
+    words = ["mksquashfs", "-", str(target), "-tar", "-no-progress", "-quiet"]
+    words += ["-comp", "zstd", "-Xcompression-level", str(level)]
     with (
         tempfile.TemporaryFile() as errors,
         _program(["zstd", "-dcq", str(base)], stdout=subprocess.PIPE) as unpacking,
-        _program(
-            [*words, str(target)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors
-        ) as packing,
+        _program(words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors) as packing,
     ):
         if unpacking.stdout is None or packing.stdin is None:
             raise RootFailed("no pipe")
@@ -109,7 +107,7 @@ def squash(base: Path, added: Path, kept: Filter, target: Path, level: int) -> N
             packing.kill()
             raise RootFailed(f"the packages could not be packed: {broken} {_tail(errors)}") from broken
         if packing.wait() or unpacking.wait():
-            raise RootFailed(f"sqfstar failed: {_tail(errors)}")
+            raise RootFailed(f"mksquashfs failed: {_tail(errors)}")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from pxeserver.api import openapi
 from pxeserver.api.problems import Problem, of_refusal
-from pxeserver.api.rooms import LoaderShelf, NoWorker, Store, Worker
+from pxeserver.api.rooms import Builds, LoaderShelf, NoWorker, Store, Worker
 from pxeserver.api.routes import (
     agents,
     boots,
@@ -56,10 +56,11 @@ def build(
     worker: Worker | None = None,
     *,
     stage: AgentsStage | None = None,
+    builds: Builds | None = None,
 ) -> web.Application:
     """The application; it keeps nothing of its own. Without `worker` there is none to be asked."""
     app = web.Application(middlewares=[_problems], client_max_size=0)
-    rooms = Rooms(hall, store, loaders, worker or NoWorker(), settings, time.time(), stage)
+    rooms = Rooms(hall, store, loaders, worker or NoWorker(), settings, time.time(), stage, builds)
     attach(app, (*ROUTES, DOCUMENT), rooms, PREFIX)
     return app
 

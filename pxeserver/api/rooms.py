@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from pxeserver.boot.model import FileRef, Loader
+from pxeserver.boot.model import FileRef, Image, Loader
 
 
 class OpenFile(Protocol):
@@ -101,6 +101,27 @@ class Store(Protocol):
 
     def discard_unused(self, keep: Collection[str]) -> tuple[int, int]:
         """Remove the files that nothing names; returns how many, and their bytes."""
+
+
+class Build(Protocol):
+    """An image on its way."""
+
+    async def image(self) -> Image:
+        """The image; an exception whose text says why there is none."""
+
+    def lines(self) -> AsyncIterator[str]:
+        """What is told of it, from the beginning to the end."""
+
+
+class Builds(Protocol):
+    """Images that the server builds itself."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What can be built."""
+
+    def start(self, name: str, *, refresh: bool = False) -> Build:
+        """Begin a build, or join the one that runs; KeyError for an unknown name."""
 
 
 class LoaderShelf(Protocol):

@@ -17,7 +17,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from pxeserver.api.problems import Problem, refused
-from pxeserver.api.rooms import LoaderShelf, Store, Worker
+from pxeserver.api.rooms import Builds, LoaderShelf, Store, Worker
 from pxeserver.config import Settings
 from pxeserver.live import Hall
 from pxeserver.postinstall.agents import AgentsStage
@@ -43,6 +43,8 @@ class Rooms:
     """Seconds since the epoch."""
     agents: AgentsStage | None = None
     """The agents of nodes; None where the API runs alone."""
+    builds: Builds | None = None
+    """Images that the server builds itself; None where the API runs alone."""
 
 
 @dataclass(slots=True)

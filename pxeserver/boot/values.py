@@ -95,8 +95,8 @@ KEYS: Mapping[str, Key] = {
         Key(
             "state_disk",
             "auto",
-            "where a node system keeps what has to last: auto (a disk that is one already), none, empty (format "
-            "the first empty disk), empty:SERIAL",
+            "where a node system keeps what has to last: auto (a disk that is one already), none, "
+            "empty (format the first empty disk), empty:SERIAL",
             _pattern(_STATE_DISK, "auto, none, empty or empty:SERIAL"),
         ),
         Key(

@@ -127,6 +127,41 @@ def show(name: str, /, *, options: Options = DEFAULT) -> None:
 
 
 @app.command
+def build(name: str, /, *, refresh: bool = False, options: Options = DEFAULT) -> None:
+    """Have the server build an image of its own: `image build cluster-node`. Takes minutes.
+
+    What is there already and was built by the same recipe is taken as it is.
+
+    Parameters
+    ----------
+    name
+        The image: cluster-node.
+    refresh
+        Fetch all packages anew, in their newest versions.
+    """
+    with options.client() as client:
+        image = None
+        try:
+            for line in client.lines("POST", "images", name, "build", body={"refresh": refresh}):
+                if "progress" in line:
+                    screen.stderr().print(line["progress"], markup=False, highlight=False)
+                elif "problem" in line:
+                    problem = line["problem"]
+                    raise Failure(problem["what"], problem["why"], problem["next_step"])
+                else:
+                    image = line.get("image", image)
+        except ConnectionError as error:
+            step = "It may still be built: `pxeserver image list`, and the server's log"
+            raise Failure("the build is out of sight", str(error), step) from None
+    if image is None:
+        raise Failure("the build is out of sight", "the server ended the connection", "Look at its log")
+    if options.output != "table":
+        screen.dump(image, options.output)
+        return
+    screen.rows([image], COLUMNS, "table", "")
+
+
+@app.command
 def remove(*names: str, yes: Yes = False, options: Options = DEFAULT) -> int:
     """Remove images that no profile uses, and their files."""
     question = f"Remove image {', '.join(names)} and its files?"

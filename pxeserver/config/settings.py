@@ -190,6 +190,18 @@ class LoadersSettings(Section):
     free software, and few cards need one: see docs/machines.md."""
 
 
+class NodeImageSettings(Section):
+    """The node system, which machines of a cluster run from RAM. It is built on order only: `pxeserver image
+    build cluster-node`."""
+
+    release: Literal["bookworm", "trixie"] = "bookworm"
+    """Debian's release."""
+    kernel: Literal["virtual", "physical"] = "virtual"
+    """virtual: Debian's cloud kernel, with the drivers of virtual machines only; physical: its usual one."""
+    compression: Literal["small", "fast"] = "small"
+    """Of the root file system; fast is built in seconds instead of minutes, and takes more of nodes' RAM."""
+
+
 class BootsSettings(Section):
     """How many seconds a boot may stay silent at each stage before it counts as stopped and `pxeserver boot
     show` says why. The defaults suit real and emulated firmware; systems that start slowly want more."""
@@ -233,6 +245,7 @@ class Settings(Section):
     http: HttpSettings = Field(default_factory=HttpSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     loaders: LoadersSettings = Field(default_factory=LoadersSettings)
+    node_image: NodeImageSettings = Field(default_factory=NodeImageSettings)
     agents: AgentsSettings = Field(default_factory=AgentsSettings)
     boots: BootsSettings = Field(default_factory=BootsSettings)
     subnet: tuple[SubnetSettings, ...] = ()

@@ -23,7 +23,7 @@ Progress = Callable[[int, int | None], None]
 nothing.
 """
 
-ROLES = frozenset({"kernel", "initrd", "efi", "script", "disk", "file", "loader"})
+ROLES = frozenset({"kernel", "initrd", "root", "efi", "script", "disk", "file", "loader"})
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~@-]{0,199}")
 _BLOCK = 1024 * 1024
 

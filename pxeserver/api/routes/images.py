@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from aiohttp import web
 
 from pxeserver.api import checks
 from pxeserver.api.problems import Problem
+from pxeserver.api.rooms import Build
 from pxeserver.api.routing import Call, Route
-from pxeserver.api.schemas.catalog import FileNamed, ImageNew, ImageView, image_view
+from pxeserver.api.schemas.catalog import FileNamed, ImageBuild, ImageNew, ImageView, image_view
+from pxeserver.api.streams import lines
 from pxeserver.boot.model import FileRef, Image
 
 
@@ -61,6 +67,32 @@ def stored(call: Call, file: FileNamed) -> FileRef:
     return FileRef(file.name, file.sha256, opened.size, file.role)
 
 
+async def build_image(call: Call) -> web.StreamResponse:
+    """Build an image that the server makes itself: lines of progress, then {"image": ...}, or
+    {"problem": ...}.
+
+    It is built to its end also when the one who asked goes away; a second order joins the build that runs.
+    """
+    name, builds = call.part("name"), call.rooms.builds
+    if builds is None or name not in builds.names:
+        known = ", ".join(builds.names) if builds is not None else "none"
+        why = f"the server builds no image {name}; it builds: {known}"
+        raise Problem(404, "nothing is built", why, "`pxeserver image add` takes an image in")
+    return await lines(call.request, _building(builds.start(name, refresh=call.body.refresh)))
+
+
+async def _building(build: Build) -> AsyncIterator[Mapping[str, Any]]:
+    async for text in build.lines():
+        yield {"progress": text}
+    try:
+        yield {"image": image_view(await build.image()).model_dump(mode="json")}
+    except Exception as why:  # noqa: BLE001 - whatever it is, the one who asked is told
+        step = "Look at the server's log, and try again once that is mended"
+        yield {
+            "problem": Problem(422, "the image was not built", str(why), step).view.model_dump(mode="json")
+        }
+
+
 async def remove_image(call: Call) -> None:
     """Remove an image that no profile uses, and the files that nothing else names."""
     async with call.hall.edit(call.by) as edit:
@@ -74,6 +106,15 @@ async def remove_image(call: Call) -> None:
 ROUTES = (
     Route("GET", "/images", list_images, "List images", "image", ImageView, many=True),
     Route("POST", "/images", add_image, "Publish an image", "image", ImageView, body=ImageNew, status=201),
+    Route(
+        "POST",
+        "/images/{name}/build",
+        build_image,
+        "Build an image here",
+        "image",
+        body=ImageBuild,
+        media="application/x-ndjson",
+    ),
     Route("GET", "/images/{name}", show_image, "Show an image", "image", ImageView),
     Route("DELETE", "/images/{name}", remove_image, "Remove an image", "image", status=204),
 )

@@ -124,6 +124,13 @@ class FileNamed(Body):
     role: Role
 
 
+class ImageBuild(Body):
+    """An order to build an image here."""
+
+    refresh: bool = False
+    """Fetch all packages anew, in their newest versions."""
+
+
 class ImageNew(Body):
     """An image to publish from files that are in the store."""
 

@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pytest
 from pxeserver import builder, sockets
 from pxeserver.boot.model import FileRef
 from pxeserver.buildrequest import LARGEST_REQUEST, NoBuilder, Request, ask
-from pxeserver.discovery import BuildFailed
+from pxeserver.discovery import FILES, BuildFailed
 from pxeserver.discoveryshelf import DiscoveryShelf
 from pxeserver.imagestore.store import Store
 from pxeserver.sockets import Want
@@ -29,13 +29,14 @@ class Bench:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.built: list[bool] = []
+        self.built: list[tuple[str, bool]] = []
         self.work: Callable[[Callable[[str], None]], None] = lambda progress: progress("step=one")
         self.serving: asyncio.Task[None] | None = None
 
-    def build(self, refresh: bool, progress: Callable[[str], None]) -> None:
-        self.built.append(refresh)
+    def build(self, request: Request, progress: Callable[[str], None]) -> Mapping[str, str]:
+        self.built.append((request.build, request.refresh))
         self.work(progress)
+        return FILES
 
     async def tell(self, *parts: bytes, end: bool = False) -> list[dict[str, Any]]:
         """What is answered to these bytes."""
@@ -75,7 +76,7 @@ async def test_a_build_tells_its_progress_and_its_result(bench: Bench) -> None:
         {"done": {"kernel": "vmlinuz", "initrd": "initrd.img"}},
     ]
     assert await bench.ask(refresh=True) == ["step=one"]
-    assert bench.built == [False, True]
+    assert bench.built == [("discovery", False), ("discovery", True)]
 
 
 @pytest.mark.parametrize(
