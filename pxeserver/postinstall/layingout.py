@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Interface
 
@@ -30,9 +30,10 @@ def chosen(spec: ClusterSpec, candidates: Iterable[Candidate], former: Layout | 
     free = [c for c in candidates if c.name not in out and c.cluster in ("", spec.name)]
     if members.select:
         key, _, value = members.select.partition("=")
-        return [c.name for c in free if c.labels.get(key) == value]
+        return [c.name for c in free if c.labels.get(key) == value or c.name in members.replaces]
     stay = [n for n in (former.places if former else ()) if n not in out]
     new = [c.name for c in free if c.name not in stay and not (former and c.name in former.leaving)]
+    new.sort(key=lambda n: n not in members.replaces)
     return [*stay, *new][: max(members.next, 0)]
 
 
@@ -122,13 +123,10 @@ def _lowest_free(used: Collection[int], first: int) -> int:
 
 
 def _elected(spec: ClusterSpec, places: dict[str, Place], former: Layout) -> dict[str, Place]:
-    managers = _elect(
-        spec, places, spec.members.managers, {n for n, p in former.everyone.items() if p.manager}
-    )
+    managers = _elect(spec, places, spec.members.managers, former, lambda p: p.manager)
     wanted = max(FEWEST_ROUTERS, spec.members.managers)
     routed = spec.addresses or any(v.gateway for v in spec.vnets)
-    before = {n for n, p in former.everyone.items() if p.router}
-    routers = _elect(spec, places, wanted if routed else 0, before, managers)
+    routers = _elect(spec, places, wanted if routed else 0, former, lambda p: p.router, first=managers)
     return {n: replace(p, manager=n in managers, router=n in routers) for n, p in places.items()}
 
 
@@ -136,17 +134,26 @@ def _elect(
     spec: ClusterSpec,
     places: Mapping[str, Place],
     wanted: int,
-    before: Collection[str],
+    former: Layout,
+    was: Callable[[Place], bool],
+    *,
     first: Collection[str] = (),
 ) -> set[str]:
-    """Those who were it before stay it, then who takes the place of one, then `first`, then the others:
-    machines that keep their state before those that do not.
+    """Those who were it before and stay are it, then who takes the place of one that was, then `first`, then
+    the others: machines that keep their state before those that do not.
     """
+    stayed = {n for n, p in former.places.items() if was(p)}
+    heirs = {
+        new
+        for new, old in spec.members.replaces.items()
+        if old in former.everyone and was(former.everyone[old])
+    }
 
     def rank(place: Place) -> tuple[int, bool, int]:
-        if place.name in before:
+        # One that was leaving and comes back has not stayed: another has its place by now.
+        if place.name in stayed:
             return 0, False, place.index
-        if spec.members.replaces.get(place.name) in before:
+        if place.name in heirs:
             return 1, False, place.index
         return (2 if place.name in first else 3), place.diskless, place.index
 
