@@ -23,6 +23,7 @@ NOUNS = {
     "profile": "Profiles: what to boot, by name.",
     "image": "Images: kernels, disks and other files that boot together.",
     "loader": "Loaders: the network boot program of each architecture.",
+    "cluster": "Clusters: nodes that become one system, and stay it.",
     "boot": "Boots: what happened, and what happens now.",
     "lease": "Leases: the addresses promised by DHCP.",
     "policy": "Policy: what unknown machines get.",

@@ -63,6 +63,10 @@ class Adjustments:
         add = (*left.add, new) if new not in left.add else left.add
         return replace(left, add=add, remove=left.remove - {new}, replaces={**self.replaces, new: old})
 
+    def destroyed(self) -> Adjustments:
+        """Everything is taken down."""
+        return replace(self, destroy=True)
+
     def brought_back(self, names: Iterable[str]) -> Adjustments:
         """These nodes may be members again."""
         given = frozenset(names)

@@ -43,6 +43,8 @@ class Watched:
     nodes: set[str] = field(default_factory=set)
     ended: bool = False
     """There is no such cluster any more."""
+    first: bool = False
+    """The watcher was told nothing yet."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -299,15 +301,19 @@ class Clusters:
     # ------------------------------------------------------------------------------------------ watching
 
     async def watch(self, name: str) -> AsyncIterator[Watched]:
-        """What changes of a cluster, gathered while nobody asks; ends with the cluster. Missing."""
+        """What changes of a cluster, gathered while nobody asks; once at the beginning. Ends with the
+        cluster. Missing.
+        """
         self.find(name)
-        watcher = Watched()
+        watcher = Watched(first=True)
+        watcher.wake.set()
         watchers = self._watchers.setdefault(name, [])
         watchers.append(watcher)
         try:
             while not watcher.ended:
                 await watcher.wake.wait()
-                told = Watched(set(watcher.steps), set(watcher.nodes), watcher.ended)
+                told = Watched(set(watcher.steps), set(watcher.nodes), watcher.ended, watcher.first)
+                watcher.first = False
                 watcher.steps.clear()
                 watcher.nodes.clear()
                 watcher.wake.clear()

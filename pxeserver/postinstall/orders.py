@@ -31,7 +31,6 @@ from pxeserver.storage.clusters import ClusterRecord, ClusterTable
 from pxeserver.storage.machines import Audit
 from pxeserver.storage.records import AuditRecord, Stamp
 
-
 _DOES = (Action.CREATE, Action.CHANGE, Action.REMOVE)
 
 

@@ -150,12 +150,13 @@ class RunningCluster:
     @property
     def facts(self) -> Facts:
         """What its steps have told, and what only the server knows."""
+        images = self._images() if self.spec.images else {}
         return Facts.of(
             self.coordinator.states.values(),
             password=str(self.record.secrets.get("password", "")),
             gone=self.gone,
             rotations=self.rotations,
-            images={name: told for name, told in self._images().items() if name in self.spec.images},
+            images={name: told for name, told in images.items() if name in self.spec.images},
         )
 
     # -------------------------------------------------------------------------------- the goal

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from pxeserver.postinstall.running import RunningCluster
 from pxeserver.postinstall.work import UNDO, Status, StepKey, StepState
@@ -168,9 +167,3 @@ def _state(cluster: RunningCluster, name: str, states: Iterable[StepState], now:
     if any(state.status is Status.RUNNING for state in found):
         return "undoing" if any(s.verb == UNDO and s.status is Status.RUNNING for s in found) else "working"
     return "ready" if all(cluster.coordinator.ledger.settled(state.key) for state in found) else "waiting"
-
-
-def log(cluster: RunningCluster, key: StepKey) -> tuple[StepState, dict[str, Any]] | None:
-    """A step's state, for its log; None where there is no such step."""
-    state = cluster.coordinator.states.get(key)
-    return None if state is None else (state, dict(state.params))
