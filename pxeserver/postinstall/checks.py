@@ -95,28 +95,23 @@ def _switches(spec: ClusterSpec) -> Iterator[Finding]:
 
 
 def _names(spec: ClusterSpec) -> Iterator[Finding]:
+    switches = {s.name for s in spec.switches}
     links: list[tuple[Path, str]] = [(("switch", i, "name"), s.name) for i, s in enumerate(spec.switches)]
     links += [(("vnet", i, "name"), v.name) for i, v in enumerate(spec.vnets)]
-    taken: set[str] = set()
     for path, name in links:
         if name in RESERVED_LINKS:
             yield path, f"{name} is the name of something else on every machine", "Choose another name"
         if name.endswith(("-c", "-node")):
             what = f"{name} ends like the parts of a vNet that are made for containers"
             yield path, what, "Choose a name that does not end in -c or -node"
-        if name in taken and not (path[0] == "vnet" and _is_double(spec, name)):
+        if path[0] == "vnet" and name in switches:
             yield path, f"{name} is the name of a switch too", "Give each its own name"
-        taken.add(name)
     docker = {v.name for v in spec.vnets} | RESERVED_LINKS
     for index, overlay in enumerate(spec.overlays):
         if overlay.name in docker:
             yield ("overlay", index, "name"), f"{overlay.name} is taken", "Choose another name"
     yield from _doubles(("overlay",), [o.name for o in spec.overlays], "overlay", "name")
     yield from _doubles(("image",), spec.images, "image", "name")
-
-
-def _is_double(spec: ClusterSpec, name: str) -> bool:
-    return name not in {s.name for s in spec.switches}
 
 
 def _vnets(spec: ClusterSpec) -> Iterator[Finding]:
@@ -152,12 +147,12 @@ def _vnet(spec: ClusterSpec, vnet: VNet) -> Iterator[Finding]:
     if vnet.nat and not vnet.gateway:
         yield ("nat",), "there is no router to translate", "Give the vNet a gateway"
     switch = next((s for s in spec.switches if s.name == vnet.switch), None)
-    if vnet.nat and switch is not None and not switch.uplink:
+    if vnet.nat and switch is not None and spec.uplink and not switch.uplink:
         what = f"{vnet.switch} is internal: nothing of it reaches the outside"
         yield (
             ("nat",),
             what,
-            f"Put the vNet on {spec.uplink or 'the switch with the uplink'}, or leave nat away",
+            f"Put the vNet on {spec.uplink}, or leave nat away",
         )
     for number, name in enumerate(vnet.reach):
         other = spec.vnet(name)

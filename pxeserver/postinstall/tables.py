@@ -178,7 +178,7 @@ class AddressTable(Table):
     """What it is called."""
     address: Annotated[str, AfterValidator(_interface)]
     """The address with its prefix length, e.g. "10.77.0.100/24"."""
-    vnet: Annotated[str, Field(max_length=12)] = ""
+    vnet: Annotated[str, Field(max_length=64)] = ""
     """The vNet it is on; empty or "uplink": on the uplink."""
     check: Check = "none"
     """What its owner must answer: "none", "tcp:80" or "http:80/path"."""
