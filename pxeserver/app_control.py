@@ -33,6 +33,8 @@ from pxeserver.loaders import LoadersUnavailable
 from pxeserver.notify import REPORT, notify
 from pxeserver.postinstall.agents import AgentsStage
 from pxeserver.postinstall.authority import Authority
+from pxeserver.postinstall.neighbours import own_addresses
+from pxeserver.postinstall.stage import ClustersStage
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +60,7 @@ class ControlParts:
     dialer: WorkerDialer
     listening: socket.socket
     agents: AgentsStage
+    clusters: ClustersStage
     builds: ImageBuilds
     runner: web.AppRunner | None = None
 
@@ -84,12 +87,14 @@ class ControlParts:
         shelf = LoaderShelf(store, settings.loaders_dir, fetch=loaders.fetch, mirror=loaders.mirror)
         worker = KnownWorker(hall)
         dialer = WorkerDialer(settings.server.run_dir / "worker.sock", worker)
+        stage = ClustersStage.build(hall, state, lambda: _boot_url(settings))
         agents = AgentsStage.build(
             authority,
             hall,
             bound.get("agents"),
             port=settings.agents.port,
             address=settings.server.address,
+            clusters=stage.clusters,
         )
         node_system = ClusterNodeShelf(
             store,
@@ -98,11 +103,12 @@ class ControlParts:
             builder=settings.server.run_dir / "builder.sock",
         )
         builds = ImageBuilds(hall, {clusternode.NAME: node_system})
-        return cls(settings, hall, worker, store, shelf, dialer, bound["api"], agents, builds)
+        return cls(settings, hall, worker, store, shelf, dialer, bound["api"], agents, stage, builds)
 
     async def start(self) -> None:
         """Open the database, then answer."""
         await self.hall.start()
+        await self.agents.start()
         app = application.build(
             self.hall,
             self.store,
@@ -110,10 +116,10 @@ class ControlParts:
             self.settings,
             self.worker,
             stage=self.agents,
+            orders=self.clusters.orders,
             builds=self.builds,
         )
         self.runner = await application.serve(app, self.listening)
-        await self.agents.start()
 
     def endless(self) -> list[Awaitable[None]]:
         """What runs until the end."""
@@ -124,6 +130,7 @@ class ControlParts:
             self._have_built(),
             self._tell_status(),
             *self.agents.endless(),
+            *self.clusters.endless(),
         ]
 
     async def _have_loaders(self) -> None:
@@ -211,3 +218,12 @@ class ControlParts:
             await self.runner.cleanup()
         await self.hall.close()
         self.store.close()
+
+
+def _boot_url(settings: Settings) -> str:
+    """Where nodes reach the boot plane: the address they are told, else one of this host's own."""
+    address = settings.server.address
+    if address is None:
+        own = sorted(a for a in own_addresses() if not a.startswith("127."))
+        address = own[0] if own else "127.0.0.1"
+    return f"http://{address}:{settings.http.port}"

@@ -15,6 +15,7 @@ from pxeserver.api.rooms import Builds, LoaderShelf, NoWorker, Store, Worker
 from pxeserver.api.routes import (
     agents,
     boots,
+    clusters,
     groups,
     images,
     leases,
@@ -29,6 +30,7 @@ from pxeserver.api.routing import Call, Rooms, Route, attach
 from pxeserver.config import Settings
 from pxeserver.live import Hall, Refused
 from pxeserver.postinstall.agents import AgentsStage
+from pxeserver.postinstall.orders import ClusterOrders
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ ROUTES: tuple[Route, ...] = (
     *nodes.ROUTES,
     *node_orders.ROUTES,
     *agents.ROUTES,
+    *clusters.ROUTES,
     *groups.ROUTES,
     *profiles.ROUTES,
     *images.ROUTES,
@@ -56,11 +59,12 @@ def build(
     worker: Worker | None = None,
     *,
     stage: AgentsStage | None = None,
+    orders: ClusterOrders | None = None,
     builds: Builds | None = None,
 ) -> web.Application:
     """The application; it keeps nothing of its own. Without `worker` there is none to be asked."""
     app = web.Application(middlewares=[_problems], client_max_size=0)
-    rooms = Rooms(hall, store, loaders, worker or NoWorker(), settings, time.time(), stage, builds)
+    rooms = Rooms(hall, store, loaders, worker or NoWorker(), settings, time.time(), stage, builds, orders)
     attach(app, (*ROUTES, DOCUMENT), rooms, PREFIX)
     return app
 

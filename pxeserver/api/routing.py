@@ -21,6 +21,7 @@ from pxeserver.api.rooms import Builds, LoaderShelf, Store, Worker
 from pxeserver.config import Settings
 from pxeserver.live import Hall
 from pxeserver.postinstall.agents import AgentsStage
+from pxeserver.postinstall.orders import ClusterOrders
 
 B = TypeVar("B", bound=BaseModel)
 
@@ -45,6 +46,8 @@ class Rooms:
     """The agents of nodes; None where the API runs alone."""
     builds: Builds | None = None
     """Images that the server builds itself; None where the API runs alone."""
+    clusters: ClusterOrders | None = None
+    """The stage after boot; None where the API runs alone."""
 
 
 @dataclass(slots=True)
