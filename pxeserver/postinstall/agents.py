@@ -18,10 +18,12 @@ from pxeserver.boot.secret import Secret
 from pxeserver.live import Hall
 from pxeserver.postinstall import agentpack
 from pxeserver.postinstall.admission import Admission
+from pxeserver.postinstall.arming import Arming
 from pxeserver.postinstall.authority import Authority, context
 from pxeserver.postinstall.listener import AgentsListener
 from pxeserver.postinstall.neighbours import mac_of, own_addresses
 from pxeserver.postinstall.polls import Answer, ForAgents, Report
+from pxeserver.postinstall.roll import Roll
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +50,9 @@ class AgentsStage:
 
     hall: Hall
     authority: Authority
+    roll: Roll
     admission: Admission
+    arming: Arming
     listening: socket.socket | None
     port: int
     extra: frozenset[str]
@@ -74,8 +78,10 @@ class AgentsStage:
         """Make the parts; `address` is one that nodes are told besides the host's own."""
         served = clusters or NoClusters()
         extra = frozenset({address} if address else ())
-        admission = Admission(hall, served, mac_of)
-        return cls(hall, authority, admission, listening, port, extra, served, agentpack.pack())
+        roll = Roll(hall)
+        admission = Admission(roll, served, mac_of)
+        pack = agentpack.pack()
+        return cls(hall, authority, roll, admission, Arming(roll), listening, port, extra, served, pack)
 
     async def start(self) -> None:
         """Listen."""
@@ -84,7 +90,9 @@ class AgentsStage:
         await self._certify()
         if self._context is None:
             return
-        self.listener = AgentsListener(self.admission, self.clusters, self.authority.pem, self.pack)
+        self.listener = AgentsListener(
+            self.roll, self.admission, self.clusters, pem=self.authority.pem, pack=self.pack
+        )
         await self.listener.start(self.listening, self._context)
 
     async def stop(self) -> None:
@@ -95,7 +103,7 @@ class AgentsStage:
 
     def endless(self) -> list[Awaitable[None]]:
         """What runs until the end."""
-        return [self._certify_for_ever(), self.admission.keep()]
+        return [self._certify_for_ever(), self.roll.keep()]
 
     async def _certify_for_ever(self) -> None:
         while True:

@@ -27,6 +27,7 @@ from pxeserver.postinstall.admission import Admission, Granted
 from pxeserver.postinstall.claims import Freeze, Wait
 from pxeserver.postinstall.listener_limits import HANDSHAKE_SECONDS, Connections, Pace, body_of
 from pxeserver.postinstall.polls import LONGEST_WAIT, Answer, ForAgents
+from pxeserver.postinstall.roll import Roll
 from pxeserver.storage.claims import Agent
 
 log = logging.getLogger(__name__)
@@ -40,8 +41,10 @@ Handler = Callable[[web.BaseRequest, str], Awaitable[web.Response]]
 class AgentsListener:
     """Answers the agents on one socket. `pem` is the authority's certificate, `pack` the agent's file."""
 
-    def __init__(self, admission: Admission, clusters: ForAgents, pem: str, pack: bytes) -> None:
-        self._admission = admission
+    def __init__(
+        self, roll: Roll, admission: Admission, clusters: ForAgents, *, pem: str, pack: bytes
+    ) -> None:
+        self._roll, self._admission = roll, admission
         self._clusters = clusters
         self._pem, self._pack = pem, pack
         self._strangers = Pace(rate=1.0, burst=30.0)
@@ -101,8 +104,8 @@ class AgentsListener:
                 return _say(429, "too many requests; come again", {"Retry-After": "5"})
             return await public(request, address)
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        await self._admission.load()
-        speaker = self._admission.speaks(token) if scheme == "Bearer" and token else None
+        await self._roll.load()
+        speaker = self._roll.speaks(token) if scheme == "Bearer" and token else None
         if speaker is None:
             self.refused += 1
             if not self._strangers.takes(address, time.monotonic()):
@@ -149,10 +152,13 @@ class AgentsListener:
             report = wire.report(await body_of(request))
         except (msgspec.MsgspecError, ValueError) as error:
             return _say(400, f"the report is malformed: {error}")
-        self._admission.heard(agent, address, report.instance)
+        self._roll.heard(agent, address, report.instance)
         report = replace(report, wait=min(max(report.wait, 0.0), LONGEST_WAIT))
         answer = await self._clusters.poll(node, report)
-        return _json(200, _told(answer, agent.key))
+        if self._roll.speaks_still(agent):
+            return _json(200, _told(answer, agent.key))
+        # Frozen or replaced while the poll was held: it gets nothing of what was meant for the node.
+        return _say(409, f"node {node} is frozen, or another agent speaks for it now")
 
 
 def _told(answer: Answer, key: str) -> dict[str, Any]:

@@ -105,7 +105,7 @@ class Service:
     def _poll(self, membership: Membership) -> None:
         self._look_when_due()
         done, drift = self._runner.results(), self._runner.drift()
-        hurry = self._runner.busy or bool(done) or drift is not None
+        hurry = self._runner.busy or bool(done) or drift is not None or self._facts_due
         body = {
             "instance": self._instance,
             "boot": boot_id(),

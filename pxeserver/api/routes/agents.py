@@ -27,9 +27,9 @@ async def show(call: Call) -> AgentView:
 
 async def view(call: Call, node: Node) -> AgentView:
     """The agent of a node as it is known now."""
-    admission = stage(call).admission
-    await admission.load()
-    agent = admission.view(node)
+    roll = stage(call).roll
+    await roll.load()
+    agent = roll.view(node)
     joined = agent is not None and bool(agent.key)
     return AgentView(
         node=node.name,
@@ -42,7 +42,7 @@ async def view(call: Call, node: Node) -> AgentView:
         rung=agent.rung if agent and joined else 0,
         code=claims.code(agent.key) if agent and joined else "",
         facts=dict(agent.facts) if agent else {},
-        claims=tuple(_claim(claim) for claim in await admission.claims_of(node)),
+        claims=tuple(_claim(claim) for claim in await roll.claims_of(node)),
     )
 
 
@@ -65,7 +65,7 @@ async def arm(call: Call) -> AgentView:
     """Arm a node for one claim by the machine that boots as it."""
     body: Arm = call.body
     node = checks.node(call)
-    await stage(call).admission.arm(node.name, call.by, ask=body.ask, seconds=body.seconds)
+    await stage(call).arming.arm(node.name, call.by, ask=body.ask, seconds=body.seconds)
     return await view(call, node)
 
 
@@ -84,7 +84,7 @@ async def join(call: Call) -> JoinView:
         async with call.hall.edit(call.by) as edit:
             # Its machine runs already: the next unknown one that boots is another.
             await edit.add_nodes([Node(id=0, name=name)], take_machines=False)
-    token, claim = await agents.admission.join_token(name, call.by, ask=body.ask, seconds=body.seconds)
+    token, claim = await agents.arming.join_token(name, call.by, ask=body.ask, seconds=body.seconds)
     return JoinView(node=name, line=agents.join_line(address, token), expires=claim.expires)
 
 
@@ -98,7 +98,7 @@ async def admit(call: Call) -> AgentView:
     """A person has compared the claimant's code."""
     body: Admit = call.body
     node = checks.node(call)
-    await stage(call).admission.admit(node.name, body.code, call.by)
+    await stage(call).arming.admit(node.name, body.code, call.by)
     return await view(call, node)
 
 
@@ -106,7 +106,7 @@ async def thaw(call: Call) -> AgentView:
     """A person has looked at a frozen node."""
     body: Thaw = call.body
     node = checks.node(call)
-    await stage(call).admission.thaw(node.name, call.by, forget=body.forget)
+    await stage(call).arming.thaw(node.name, call.by, forget=body.forget)
     return await view(call, node)
 
 
