@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pxeserver.postinstall.addressing import host
@@ -28,21 +28,32 @@ SWARM_PORT = 2377
 Doc = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Documents:
-    """Writes the documents of one cluster."""
+    """Writes the documents of one cluster. Parts that many of them share are made once."""
 
     spec: ClusterSpec
     layout: Layout
     facts: Facts
     leader: str
+    _hosts: Doc = field(init=False)
+    _tunnels: list[Doc] = field(init=False)
+
+    def __post_init__(self) -> None:
+        present = by_name(self._present())
+        self._hosts = {p.name: p.host for p in present}
+        self._tunnels = [
+            {"switch": s.name, "peer": p.name, "remote": p.host, "key": self.layout.keys[s.name]}
+            for s in sorted(self.spec.switches, key=_name)
+            for p in present
+        ]
 
     def identity(self, place: Place) -> Doc:
         """Host name, machine-id, the others' names, the Gluster UUID."""
         return {
             "hostname": place.name,
             "machine_id": place.machine_id or None,
-            "hosts": {p.name: p.host for p in by_name(self._present())},
+            "hosts": self._hosts,
             "gluster_uuid": place.gluster_uuid,
         }
 
@@ -75,12 +86,7 @@ class Documents:
                 "mtu": place.mtu,
             },
             "switches": [{"name": s.name, "uplink": s.uplink} for s in sorted(self.spec.switches, key=_name)],
-            "tunnels": [
-                {"switch": s.name, "peer": p.name, "remote": p.host, "key": self.layout.keys[s.name]}
-                for s in sorted(self.spec.switches, key=_name)
-                for p in by_name(self._present())
-                if p.name != place.name
-            ],
+            "tunnels": [t for t in self._tunnels if t["peer"] != place.name],
             "vnets": [
                 {
                     "name": v.name,

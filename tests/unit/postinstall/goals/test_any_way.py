@@ -1,0 +1,65 @@
+"""Whatever people ask for one after the other, the cluster comes to an end of it: nobody waits for ever."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pxeserver.postinstall import specfile
+from pxeserver.postinstall.layout import Layout
+from pxeserver.postinstall.work import StepKey
+
+NODES = ["n1", "n2", "n3", "n4", "n5"]
+
+wishes = st.lists(
+    st.tuples(
+        st.sets(st.sampled_from(NODES), min_size=1),
+        st.sampled_from([1, 3]),
+        st.integers(0, 3),
+        st.booleans(),
+        st.sampled_from(["", *NODES]),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+def _text(lab_text: str, members: set[str], managers: int, replicas: int, routers: bool) -> str:
+    text = lab_text[: lab_text.index("[[address]]")] if not routers else lab_text
+    managers = min(managers, len(members) - (len(members) % 2 == 0))
+    names = ", ".join(f'"{n}"' for n in sorted(members))
+    text = text.replace('"n1", "n2", "n3"', names).replace("managers = 3", f"managers = {managers}")
+    replicas = min(replicas, len(members))
+    if not replicas:
+        begin = text.index("[storage]")
+        end = text.index("[[address]]") if "[[address]]" in text else len(text)
+        return text[:begin] + text[end:]
+    return text.replace("replicas = 3", f"replicas = {replicas}")
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(wishes)
+def test_every_wish_comes_to_an_end(lab: Any, lab_text: str, make_node: Any, wanted: list[Any]) -> None:
+    lab.layout, lab.states, lab.leader = Layout(), {}, None
+    lab.candidates = [make_node(n) for n in range(1, 6)]
+    for members, managers, replicas, routers, reset in wanted:
+        # A machine that came back without anything, before the next wish.
+        lab.states = {k: s for k, s in lab.states.items() if k.node != reset}
+        lab.aim(_text(lab_text, members, managers, replicas, routers))
+        goal = lab.goal()
+        assert set(lab.layout.everyone) == members
+        assert all(lab.settled(k, goal) for k in goal)
+        told = {k.step for k in goal}
+        assert {"gate", "swarm-members", "swarm-networks"} <= told
+        assert ("pool" in {k.step for k, w in goal.items() if w.verb == "apply"}) == bool(replicas)
+        assert {k.node for k, w in goal.items() if k.step == "gate"} == members
+        listed = goal[StepKey(lab.leader, "swarm-members")].params["members"]
+        assert {m["name"] for m in listed} == members
+        assert {m["availability"] for m in listed} == {"active"}
+        assert [m["name"] for m in listed if m["role"] == "manager"] == sorted(lab.layout.managers)
+        assert lab.run() == []
+    lab.spec = specfile.read("destroy = true\n" + lab_text)
+    lab.run()
+    assert not lab.layout.everyone
