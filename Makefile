@@ -6,7 +6,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 # What the server itself needs: its loaders and discovery system are made on the machine from Debian's packages.
-APT_RUN := python3-venv ca-certificates debian-archive-keyring iproute2 kmod cpio zstd xz-utils mmdebstrap busybox-static
+APT_RUN := python3-venv ca-certificates debian-archive-keyring iproute2 kmod cpio zstd xz-utils mmdebstrap busybox-static \
+	squashfs-tools fakechroot fakeroot
 # Virtual machines and the private network of `make try`, `make demo` and the firmware tests.
 APT_LAB := qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 ipxe-qemu dnsmasq-base nftables procps \
 	mtools syslinux syslinux-common dosfstools fdisk

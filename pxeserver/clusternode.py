@@ -172,6 +172,7 @@ class _Job:
         initramfs.pack(self.scratch / "initramfs", out / INITRD)
         shutil.copyfile(kernel, out / KERNEL)
         sizes = {name: (out / name).stat().st_size for name in FILES}
+        sums = {name: _sha256(out / name) for name in FILES}
         if sum(sizes.values()) > LARGEST:
             text = ", ".join(f"{name} {size / MIB:.0f} MiB" for name, size in sizes.items())
             raise BuildFailed(f"node image: {text}; at most {LARGEST // MIB} are allowed together")
@@ -179,7 +180,7 @@ class _Job:
             "release": self.wanted.release,
             "kernel": release,
             "size": sum(sizes.values()),
-            "files": sizes,
+            "sha256": sums,
             "built": int(time.time()),
         }
 
@@ -224,6 +225,11 @@ class _Job:
             (root / place).chmod(0o755)
         for name in ("init.state", "init.identity"):
             shutil.copy(self.folder / name, root / name)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _publish(made: Path, out_dir: Path, note: Mapping[str, Any]) -> None:

@@ -36,10 +36,14 @@ class ClusterNodeShelf:
     ) -> None:
         self._store, self._folder, self._wanted, self._builder = store, folder, wanted, builder
 
-    @property
-    def built(self) -> bool:
-        """Whether it was ever built here."""
-        return (self._folder / NOTE).exists()
+    def is_new(self, published: Image | None) -> bool:
+        """Whether something was built here, and is not what is published."""
+        try:
+            sums = json.loads((self._folder / NOTE).read_text())["sha256"]
+        except (OSError, ValueError, KeyError):
+            return False
+        files = published.files if published is not None else ()
+        return {file.name: file.sha256 for file in files} != sums
 
     def build(self, progress: Progress = print, *, refresh: bool = False) -> Image:
         """Build the image unless it is there as it should be, and publish its files. With `refresh` all

@@ -24,9 +24,8 @@ class Shelf(Protocol):
     def profile(self) -> Profile:
         """What boots it."""
 
-    @property
-    def built(self) -> bool:
-        """Whether it was ever built here."""
+    def is_new(self, published: Image | None) -> bool:
+        """Whether something was built here, and is not what is published."""
 
     def build(self, progress: Progress = print, *, refresh: bool = False) -> Image:
         """Build it unless it is there as it should be."""
@@ -92,9 +91,9 @@ class ImageBuilds:
         return found if found is not None else await self.start(name).image()
 
     async def restore(self) -> None:
-        """Publish what was built before and this database does not have, e.g. after a restore."""
+        """Publish what was built before and this database does not have, e.g. after a restore of it."""
         for name, shelf in self._shelves.items():
-            if shelf.built and name not in self._hall.catalog().images:
+            if await asyncio.to_thread(shelf.is_new, self._hall.catalog().images.get(name)):
                 try:
                     await self._publish(shelf, await asyncio.to_thread(shelf.publish))
                 except (BuildFailed, OSError, ValueError, Refused) as error:

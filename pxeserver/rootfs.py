@@ -56,6 +56,7 @@ def _follow(words: Sequence[str], environment: dict[str, str], progress: Progres
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
+            umask=0o022,  # ours would make folders that nobody else can enter
         )
     except FileNotFoundError as missing:
         raise RootFailed(f"{words[0]} is not installed") from missing
@@ -91,7 +92,7 @@ def squash(base: Path, added: Path, kept: Filter, target: Path, level: int) -> N
     """Make the squashfs `target` of a tar.zst, without what `kept` leaves out, and of the tree `added`, whose
     files come in the place of those of the same path. RootFailed.
     """
-    words = ["mksquashfs", "-", str(target), "-tar", "-no-progress", "-quiet"]
+    words = ["mksquashfs", "-", str(target), "-tar", "-no-progress", "-quiet", "-mem", "512M"]
     words += ["-comp", "zstd", "-Xcompression-level", str(level)]
     with (
         tempfile.TemporaryFile() as errors,

@@ -20,12 +20,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from pxeserver.clusternode import NAME as NODE_SYSTEM
 from pxeserver.discovery import BuildFailed
 from pxeserver.discoveryshelf import NAME, DiscoveryShelf
 from pxeserver.imagestore.store import Store
 from pxeserver.lab.firmware import Firmware
 from pxeserver.lab.machine import Machine
 from pxeserver.lab.network import Lab
+from pxeserver.lab.nodesystem import FAST, build_node_system
 from pxeserver.lab.process import LabError, Process
 from pxeserver.loaderbundle import LoaderShelf
 from pxeserver.loaders import LoadersUnavailable
@@ -38,10 +40,18 @@ Say = Callable[[str], None]
 
 
 class Playground:
-    """The lab's network with the server in it. `fresh` forgets the nodes and boots of earlier runs."""
+    """The lab's network with the server in it. `fresh` forgets the nodes and boots of earlier runs; with
+    `node_system` the server has that image too, the profile cluster-node.
+    """
 
     def __init__(
-        self, *, state: Path = STATE, fresh: bool = False, unknown: str = "discover", say: Say = print
+        self,
+        *,
+        state: Path = STATE,
+        fresh: bool = False,
+        unknown: str = "discover",
+        node_system: bool = False,
+        say: Say = print,
     ) -> None:
         self.work = Path(tempfile.mkdtemp(prefix="pxeserver-lab-"))
         # The server gives up root and still has to reach its sockets in here.
@@ -49,7 +59,7 @@ class Playground:
         self._say = say
         self._state = state
         try:
-            prepare(state, say)
+            prepare(state, say, node_system=node_system)
         except BaseException:
             shutil.rmtree(self.work, ignore_errors=True)
             raise
@@ -57,7 +67,8 @@ class Playground:
             _forget(state)
         self.lab = Lab(self.work)
         self.socket = self.work / "run" / "api.sock"
-        self.environment = {**os.environ, "PXESERVER_SOCKET": str(self.socket)}
+        own = {"PXESERVER_SOCKET": str(self.socket), "PXESERVER_NODE_IMAGE__COMPRESSION": FAST.compression}
+        self.environment = {**os.environ, **own}
         try:
             self.lab.plain_dhcp()
             self.server = self._start(unknown)
@@ -68,7 +79,7 @@ class Playground:
     def _start(self, unknown: str) -> Process:
         words = [sys.executable, "-m", "pxeserver", "run", "--unknown", unknown]
         words += ["--state-dir", str(self._state), "--run-dir", str(self.work / "run")]
-        return self.lab.start_server(words)
+        return self.lab.start_server(words, self.environment)
 
     def wait_ready(self, timeout: float = READY_SECONDS) -> None:
         """Return once loaders and discovery system are there; what the server says meanwhile is passed on."""
@@ -139,9 +150,9 @@ class Playground:
         self.close()
 
 
-def prepare(state: Path, say: Say) -> None:
-    """Have loaders and the discovery system in a state folder, by this machine's own network: the lab's
-    namespaces have no way out. LabError where they cannot be had.
+def prepare(state: Path, say: Say, *, node_system: bool = False) -> None:
+    """Have loaders and the discovery system, with `node_system` that too, in a state folder, by this
+    machine's own network: the lab's namespaces have no way out. LabError where they cannot be had.
     """
     folder = state / "loaders"
     folder.mkdir(parents=True, exist_ok=True)
@@ -149,6 +160,8 @@ def prepare(state: Path, say: Say) -> None:
     try:
         LoaderShelf(store, folder).ensure(say)
         DiscoveryShelf(store, folder / NAME).ensure(say)
+        if node_system:
+            build_node_system(say, folder=folder / NODE_SYSTEM)
     except (LoadersUnavailable, BuildFailed) as error:
         raise LabError(str(error)) from error
     finally:
