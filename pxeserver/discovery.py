@@ -109,7 +109,7 @@ def recipe_key(folder: Path, compressor: str, firmware: Sequence[str] = ()) -> s
     here = Path(__file__).parent
     sources = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     sources += [here / name for name in ("discovery.py", "initramfs.py", "kernelmodules.py")]
-    sources += sorted((here / "agent").rglob("*.py"))
+    sources += sorted((here / "agent").glob("*.py"))
     digest = hashlib.sha256(" ".join((compressor, *sorted(firmware))).encode())
     for path in sources:
         digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
@@ -212,8 +212,9 @@ def _python(source: Path, root: Path, recipe: Mapping[str, Any]) -> None:
     )
     shutil.copy(source / "usr/bin" / version, root / "usr/bin" / version)
     (root / "usr/bin/python3").symlink_to(version)
-    agent = Path(__file__).parent / "agent"
-    shutil.copytree(agent, library / "pxeserver/agent", ignore=shutil.ignore_patterns("__pycache__"))
+    (library / "pxeserver/agent").mkdir(parents=True)
+    for module in (Path(__file__).parent / "agent").glob("*.py"):  # what is in folders below is not for here
+        shutil.copy(module, library / "pxeserver/agent")
     (library / "pxeserver/__init__.py").write_text("")
     compiler = [str(root / LIBRARY / "ld-linux-x86-64.so.2"), "--library-path", str(root / LIBRARY)]
     compiler += [str(root / "usr/bin" / version), "-BIS", "-X", "utf8", "-m", "compileall", "-q", "-b"]
