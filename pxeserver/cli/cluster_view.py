@@ -34,7 +34,6 @@ STYLES = {
     "stopped": "yellow",
     "waiting": "dim",
 }
-_LONGEST_DETAIL = 3
 
 
 def styled(word: str) -> Text:
@@ -56,8 +55,7 @@ def show_plan(plan: Json) -> None:
     changes = [line for line in plan["lines"] if line["action"] != "nothing"]
     for nodes, lines in _alike(changes):
         screen.heading(nodes)
-        for line in lines:
-            _show_line(line)
+        screen.stdout().print(_lines(lines))
     for text in plan["waiting"]:
         screen.stdout().print(Text(f"\n{safe(text)}", style="yellow"))
     screen.stdout().print(Text(f"\n{summed_up(changes)}", style="bold"))
@@ -77,19 +75,23 @@ def _alike(changes: Sequence[Json]) -> list[tuple[str, list[Json]]]:
     return [(fold(nodes), by_node[nodes[0]]) for nodes in groups.values()]
 
 
-def _show_line(line: Json) -> None:
-    sign, style = _SIGNS.get(line["action"], (" ", ""))
-    details = [safe(detail) for detail in line["details"]]
-    text = Text.assemble((f"  {sign} ", style), (f"{safe(line['step']):<15}", ""))
-    if line["action"] == "change" or len(details) > _LONGEST_DETAIL:
-        screen.stdout().print(text)
-        for detail in details:
-            screen.stdout().print(Text(f"      {detail}", style="dim"))
-    else:
-        text.append("; ".join(details), style="dim")
-        screen.stdout().print(text)
-    if line["destructive"]:
-        screen.stdout().print(Text("      the data on it goes with it", style="bold red"))
+def _lines(lines: Sequence[Json]) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for ratio in (None, None, 1):
+        table.add_column(ratio=ratio, overflow="fold", no_wrap=ratio is None)
+    for line in lines:
+        sign, style = _SIGNS.get(line["action"], (" ", ""))
+        details = [safe(detail) for detail in line["details"]]
+        if line["action"] == "change":
+            told = "\n".join(details)
+        else:
+            # Names alone are a list; anything longer is a clause.
+            told = (", " if all(" " not in detail for detail in details) else "; ").join(details)
+        text = Text(told, style="dim")
+        if line["destructive"]:
+            text.append("\nthe data on it goes with it", style="bold red")
+        table.add_row(Text(f"  {sign}", style=style), Text(safe(line["step"])), text)
+    return table
 
 
 def summed_up(changes: Iterable[Json]) -> str:
@@ -99,8 +101,8 @@ def summed_up(changes: Iterable[Json]) -> str:
         counts[line["action"]] = counts.get(line["action"], 0) + 1
     if not counts:
         return "nothing to change"
-    words = {"create": "to create", "change": "to change", "remove": "to remove", "finish": "to finish"}
-    return ", ".join(f"{count} {words[action]}" for action, count in sorted(counts.items()))
+    many = "steps" if sum(counts.values()) > 1 else "step"
+    return f"{many}: " + ", ".join(f"{count} to {action}" for action, count in sorted(counts.items()))
 
 
 # ---------------------------------------------------------------------------------------------- status

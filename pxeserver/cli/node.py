@@ -183,9 +183,20 @@ def set_values(
 
 
 @app.command
-def remove(*names: str, yes: Yes = False, options: Options = DEFAULT) -> int:
-    """Remove nodes: their machines are unknown again."""
+def remove(*names: str, yes: Yes = False, lost: bool = False, options: Options = DEFAULT) -> int:
+    """Remove nodes: their machines are unknown again. Members of a cluster leave it first, by a plan.
+
+    Parameters
+    ----------
+    lost
+        Members that are gone for good: nothing is undone on them, the other members forget them.
+    """
     wanted = hosts(names)
+    if members := _cluster.members(wanted, options):
+        code = _cluster.leave(members, options, yes=yes, lost=lost)
+        wanted = [name for name in wanted if name not in members]
+        if code or not wanted:
+            return code
     question = f"Remove {fold(wanted)} ({len(wanted)} nodes)?"
     return records.removed("nodes", wanted, question, options, yes=yes)
 
@@ -209,7 +220,9 @@ def approve(code: str, name: str, /, *, profile: str | None = None, options: Opt
 
 # The orders are a file of their own; their commands hang on the same noun.
 from pxeserver.cli import node_agents as _agents  # noqa: E402
+from pxeserver.cli import node_cluster as _cluster  # noqa: E402
 from pxeserver.cli import node_orders as _orders  # noqa: E402
 
 _orders.attach(app)
 _agents.attach(app)
+_cluster.attach(app)

@@ -69,6 +69,9 @@ class NodeEdits(EditBase):
         given = checks.node(node)
         if given.name != old.node.name and await self._nodes.named([given.name]):
             raise Refused(f"name {given.name} is refused", "there is a node of this name", "choose another")
+        if given.name != old.node.name and old.cluster:
+            why = f"it is a member of cluster {old.cluster}, whose members know each other by their names"
+            raise Refused(f"node {old.node.name} is not renamed", why, "take it out of the cluster first")
         self._check_claims(given, old.node.name)
         new = replace(
             old.node,
@@ -111,6 +114,10 @@ class NodeEdits(EditBase):
         """Forget a node and its state: its machine is unknown again."""
         old = await self._find(name)
         await self._check_version("nodes", "node", name, version, old.node.version)
+        if old.cluster:
+            why = f"it is a member of cluster {old.cluster}"
+            step = f"take it out of the cluster first: `pxeserver node remove {name}` plans that"
+            raise Refused(f"node {name} is not removed", why, step)
         await self._nodes.remove(old.node.id)
         self._note("remove", "nodes", name, old.node.version + 1)
         self._remember(old.node.id, None)

@@ -297,7 +297,7 @@ class RunningCluster:
             return "destroying"
         if len(self.present(now)) < len(self.layout.everyone):
             return "away"
-        if not states or not self.coordinator.finished or self.notes:
+        if self.stale or not states or not self.coordinator.finished or self.notes:
             return "working"
         return "drifted" if any(member.drift for member in self.members.values()) else "ready"
 

@@ -189,14 +189,14 @@ class World:
             return
         machine.old = (machine.old + machine.results)[-5:]
         machine.results = [r for r in machine.results if r not in sent]
-        if machine.work is not None and machine.work.id in handed.cancel:
-            machine.work = None
         if handed.work is not None and not any(r.id == handed.work.id for r in machine.results):
             assert machine.work is None or machine.work.id == handed.work.id, "two works at a time"
             if machine.work is None:
                 machine.work = handed.work
                 slow = 500 if self._happens(self.chances.hang) else 0
                 machine.ends = self.now + self.random.uniform(0.2, 6) + slow
+        elif machine.work is not None and machine.work.id in handed.cancel:
+            machine.work = None
 
     def _finish(self, machine: Machine, work: Work) -> None:
         machine.work = None
