@@ -5,6 +5,7 @@ Like checks.py: nothing is touched before every finding here is gone.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface
@@ -18,6 +19,8 @@ from pxeserver.postinstall.layout import Candidate, Layout
 from pxeserver.postinstall.quorum import quorum
 from pxeserver.postinstall.spec import ClusterSpec, Path
 from pxeserver.postinstall.work import Facts
+
+_HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,11 @@ def check_against(spec: ClusterSpec, around: Circumstances) -> list[Fault]:
     return faults(spec, (finding for rule in rules for finding in rule(spec, layout, around)))
 
 
-def _members(spec: ClusterSpec, _: Layout, around: Circumstances) -> Iterator[Finding]:
+def _members(spec: ClusterSpec, layout: Layout, around: Circumstances) -> Iterator[Finding]:
+    for name in layout.places:
+        if not _HOST_NAME.fullmatch(name):
+            what = f"{name} cannot be the host name of a machine"
+            yield ("members",), what, "Rename the node: a-z, 0-9 and - between them, at most 63"
     known = [c.name for c in around.candidates]
     for number, name in enumerate(spec.members.nodes):
         seen = around.candidate(name)

@@ -12,30 +12,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pxeserver.postinstall.addressing import host
-from pxeserver.postinstall.layout import Layout, Place
-from pxeserver.postinstall.spec import ClusterSpec, VNet
-from pxeserver.postinstall.work import Facts, StepKey
+from pxeserver.postinstall.documents_storage import Doc, StorageDocuments, by_name
+from pxeserver.postinstall.layout import Place
+from pxeserver.postinstall.spec import VNet
 
-BRICK_MOUNT = "/srv/brick"
 ADVERT_MS = 300
 CONFIRM_SECONDS = 30
 TUNNEL_OVERHEAD = 58
 """Bytes that geneve over IPv4 with a VLAN tag inside takes from the uplink's MTU, with room for options."""
-GLUSTER_OPTIONS = {"network.ping-timeout": "5"}
 DATA_PATH_PORT = 4789
 SWARM_PORT = 2377
 
-Doc = dict[str, Any]
-
 
 @dataclass(slots=True)
-class Documents:
+class Documents(StorageDocuments):
     """Writes the documents of one cluster. Parts that many of them share are made once."""
 
-    spec: ClusterSpec
-    layout: Layout
-    facts: Facts
-    leader: str
     _hosts: Doc = field(init=False)
     _tunnels: list[Doc] = field(init=False)
 
@@ -59,14 +51,16 @@ class Documents:
 
     def packages(self, place: Place) -> Doc:
         """What has to be installed, and pinned to which version."""
-        names = {"docker.io", "openvswitch-switch", "nftables"}
+        names = {"docker.io", "iproute2", "iptables", "nftables", "openvswitch-switch"}
+        if place.release != "bookworm":
+            names.add("docker-cli")  # a package of its own since
         storage = self.spec.storage
         if storage and storage.driver == "nfs":
             names.add("nfs-common")
         elif storage:
             names.add("glusterfs-client")
             if place.name in self.pool_members():
-                names.add("glusterfs-server")
+                names |= {"glusterfs-server", "e2fsprogs", "procps"}
         if place.router:
             names.add("keepalived")
         if any(c.node == place.name for c in self.spec.compose):
@@ -134,7 +128,6 @@ class Documents:
             **self._group(place, vnet.name),
             "priority": place.priority(vrid),
             "nat": vnet.nat,
-            "outside": vnet.switch == self.spec.uplink,
         }
 
     def _addresses(self, place: Place) -> list[Doc]:
@@ -165,73 +158,6 @@ class Documents:
 
         others = [self.layout.places[n] for n in self.layout.routers if n != place.name]
         return {"source": own(place), "peers": [a for p in by_name(others) if (a := own(p))]}
-
-    def brick(self, place: Place) -> Doc | None:
-        """The brick of this member, if it has one."""
-        brick, storage = self.layout.brick_of(place.name), self.spec.storage
-        if brick is None or storage is None:
-            return None
-        return {
-            "volume": storage.volume,
-            "device": dict(brick.device),
-            "mount": BRICK_MOUNT,
-            "gluster_uuid": place.gluster_uuid,
-            "address": place.host,
-            "arbiter": brick.arbiter,
-        }
-
-    def pool_members(self) -> list[str]:
-        """Who runs glusterd: bricks and managers, for any manager may have to lead."""
-        if not self.layout.bricks:
-            return []
-        # One that is leaving and still leads must not detach itself.
-        names = {*self.layout.managers, *(b.node for b in self.layout.bricks), self.leader}
-        return [n for n in self.layout.everyone if n in names]
-
-    def pool(self) -> Doc | None:
-        """The volume; None until every brick has told where it is."""
-        storage = self.spec.storage
-        told = {b.node: self.facts.steps.get(StepKey(b.node, "brick"), {}) for b in self.layout.bricks}
-        if storage is None or not told or not all("path" in t for t in told.values()):
-            return None
-        places = self.layout.everyone
-        return {
-            "volume": storage.volume,
-            "driver": storage.driver,
-            "peers": [
-                {"name": p.name, "address": p.host, "uuid": p.gluster_uuid}
-                for p in by_name(places[n] for n in self.pool_members())
-            ],
-            "bricks": [
-                {
-                    "node": b.node,
-                    "address": places[b.node].host,
-                    "path": told[b.node]["path"],
-                    "arbiter": b.arbiter,
-                }
-                for b in self.layout.bricks
-            ],
-            "replicas": storage.replicas,
-            "arbiter": storage.arbiter,
-            "options": dict(sorted({**GLUSTER_OPTIONS, **storage.options}.items())),
-        }
-
-    def mount(self, place: Place) -> Doc | None:
-        """The shared volume on this member."""
-        storage = self.spec.storage
-        if storage is None:
-            return None
-        bricks = [b.node for b in self.layout.bricks]
-        # A member with a brick asks itself first: it can mount when it is alone.
-        bricks.sort(key=lambda n: (n != place.name, self.layout.places[n].index))
-        nfs = storage.driver == "nfs"
-        return {
-            "driver": storage.driver,
-            "volume": storage.volume,
-            "servers": [storage.server] if nfs else [self.layout.places[n].host for n in bricks],
-            "path": storage.path,
-            "export": storage.export,
-        }
 
     def docker(self) -> Doc:
         """The engine's daemon.json. live-restore and Swarm exclude each other."""
@@ -333,11 +259,6 @@ def isolated(vnets: Iterable[VNet]) -> list[list[str]]:
         joined = [g for g in groups if g & mine]
         groups = [g for g in groups if not g & mine] + [mine.union(*joined)]
     return sorted(sorted(g) for g in groups)
-
-
-def by_name(places: Iterable[Place]) -> list[Place]:
-    """Members in the order of their names."""
-    return sorted(places, key=_name)
 
 
 def _name(thing: Any) -> str:

@@ -11,9 +11,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from pxeserver.postinstall.documents import Doc, Documents
+from pxeserver.postinstall.documents import Documents
+from pxeserver.postinstall.documents_storage import Doc
 from pxeserver.postinstall.layout import Layout, Place
-from pxeserver.postinstall.leader import INIT, JOIN, SWARM_MEMBERS, founder, node_id, swarm_id, token
+from pxeserver.postinstall.leader import (
+    INIT,
+    JOIN,
+    SWARM_MEMBERS,
+    demotable,
+    founder,
+    node_id,
+    promoted,
+    swarm_id,
+    token,
+)
 from pxeserver.postinstall.removal import undo
 from pxeserver.postinstall.spec import ClusterSpec
 from pxeserver.postinstall.work import (
@@ -133,8 +144,8 @@ def _ground(b: Building, docs: Documents, place: Place) -> None:
         password = {"password": docs.facts.password}
         doc = docs.routers(place) if docs.facts.password else None
         b.add(StepKey(n, "routers"), doc, [StepKey(n, "network")], secrets=password)
-    if docs.layout.brick_of(n):
-        b.add(StepKey(n, "brick"), docs.brick(place), [StepKey(n, "network")])
+    if (brick := docs.brick(place)) is not None:
+        b.add(StepKey(n, "brick"), brick, [StepKey(n, "network")])
     b.add(StepKey(n, "docker"), docs.docker(), [StepKey(n, "network")])
 
 
@@ -143,9 +154,8 @@ def _storage(b: Building, docs: Documents) -> None:
         return
     pool = StepKey(docs.leader, "pool")
     if docs.layout.bricks:
-        bricks = [StepKey(x.node, "brick") for x in docs.layout.bricks]
-        peers = [StepKey(n, "network") for n in docs.pool_members() if n in docs.layout.places]
-        b.add(pool, docs.pool(), [*bricks, *peers])
+        peers = [StepKey(n, "brick") for n in docs.pool_members() if n in docs.layout.places]
+        b.add(pool, docs.pool(), peers)
     # A volume that stands goes on being mounted while it is given another brick.
     ready = not docs.layout.bricks or pool in b.goal or b.once_done("pool")
     for place in docs.layout.places.values():
@@ -179,6 +189,7 @@ def _swarm(b: Building, docs: Documents) -> None:
 def _swarm_members(docs: Documents) -> Doc:
     facts, layout = docs.facts, docs.layout
     members, gone = [], set(facts.gone)
+    known, held = promoted(layout, facts), not demotable(layout, facts)
     for name, place in sorted(layout.everyone.items()):
         found = node_id(facts, name)
         if name in layout.leaving and (found is None or name in layout.lost):
@@ -186,12 +197,13 @@ def _swarm_members(docs: Documents) -> Doc:
         elif found:
             stays = name in layout.places
             passed = _passed(facts, name)
+            keeps = (stays and place.manager) or name == docs.leader or (held and name in known)
             idle = "drain" if not stays or name in docs.spec.members.drain else "pause"
             members.append(
                 {
                     "node_id": found,
                     "name": name,
-                    "role": "manager" if (stays and place.manager) or name == docs.leader else "worker",
+                    "role": "manager" if keeps else "worker",
                     "availability": "active" if passed and idle == "pause" else idle,
                     "labels": docs.spec.labels_of(name) if stays else {},
                 }

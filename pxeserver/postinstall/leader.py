@@ -79,6 +79,11 @@ def promoted(layout: Layout, facts: Facts) -> set[str]:
     return found
 
 
+def demotable(layout: Layout, facts: Facts) -> bool:
+    """Whether all that shall be managers are: only then others cease to be."""
+    return set(layout.managers) <= promoted(layout, facts)
+
+
 def _reported(facts: Facts, node: str, step: str) -> bool:
     key = StepKey(node, step)
     return bool(facts.steps.get(key)) and key not in facts.undone

@@ -1,8 +1,7 @@
 """Whether a change would cost the Swarm or the volume its majority.
 
 A Swarm of M managers works while more than M/2 of them do, and so does a volume of its bricks. A change is
-refused when those that stay and are heard of would not be that many at any moment of it: demotions and
-replacements are done one at a time, the absent first.
+refused when those that stay and are heard of would not be that many at any moment of it.
 """
 
 from __future__ import annotations
@@ -47,15 +46,16 @@ def _swarm(
         )
         yield _place(spec, going[0]), what, "Bring one of them back before managers are changed"
         return
-    # The absent that go are demoted first, then the others: each leaves a majority of those that remain.
-    stay = [n for n in before if n not in going]
-    present = [n for n in stay if n in seen]
-    new = [n for n in layout.managers if n not in before and n in seen]
-    if stay and 2 * len(present) <= len(stay) and 2 * len([*present, *new]) <= len(stay) + len(new):
-        missing = [n for n in stay if n not in seen]
-        what = f"without {_names(going)} the Swarm loses its majority: {_names(missing)} is not heard of"
-        mend = f"Bring {_names(missing)} back first, or remove it instead"
-        yield _place(spec, going[0]), what, mend
+    # Those that come are promoted first, then the lost are removed, then the others are demoted in any order:
+    # one that is absent and not known to be lost may be the last that counts.
+    new = [n for n in layout.managers if n not in before]
+    present = [n for n in [*before, *new] if n not in going and (n in seen or n in new)]
+    counted = [n for n in before if n not in layout.lost and not (n in going and n in seen)]
+    if 2 * len(present) <= len(counted) + len(new):
+        missing = [n for n in counted if n not in seen]
+        what = f"without {_names([n for n in going if n in seen] or going)} the Swarm loses its majority: "
+        mend = f"Bring {_names(missing)} back first; a member that never comes back belongs in lost"
+        yield _place(spec, going[0]), what + f"{_names(missing)} {_is(missing)} not heard of", mend
 
 
 def _volume(
@@ -75,12 +75,12 @@ def _volume(
     enough = 2 * len(good) > count or (len(before) == count == 2 and not behind)
     if enough and any(n in data for n in good):
         return
-    if len(before) == 1 and going[0] in seen:
-        return  # the only brick is copied to its successor before it goes
     what = f"without {_names(going)} the volume loses its majority of good bricks"
     if behind:
-        what += f": {_names(behind)} {'is' if len(behind) == 1 else 'are'} not heard of or not healed"
+        what += f": {_names(behind)} {_is(behind)} not heard of or not healed"
         mend = f"Bring {_names(behind)} back and wait until it has healed"
+    elif len(before) == 1:
+        mend = "Write replicas = 2 first, and let the second brick heal"
     else:
         mend = "Replace one brick at a time, and wait until the new one has healed"
     yield _place(spec, going[0]), what, mend
@@ -95,3 +95,7 @@ def _place(spec: ClusterSpec, node: str) -> Path:
 def _names(names: Collection[str]) -> str:
     listed = list(names)
     return listed[0] if len(listed) == 1 else f"{', '.join(listed[:-1])} and {listed[-1]}" if listed else ""
+
+
+def _is(names: Collection[str]) -> str:
+    return "is" if len(names) == 1 else "are"

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from pxeserver.postinstall.documents import Documents
-from pxeserver.postinstall.leader import INIT, JOIN, SWARM_MEMBERS
+from pxeserver.postinstall.leader import INIT, JOIN, SWARM_MEMBERS, demotable
 from pxeserver.postinstall.work import Facts, Json, StepKey, Want
 
 _UNDO_AFTER: dict[str, tuple[str, ...]] = {
@@ -75,6 +75,8 @@ def _node(b: Builder, docs: Documents, node: str, step: str, doomed: dict[str, l
     destroying = not docs.layout.places
     if step in (INIT, JOIN):
         if not destroying:
+            if docs.layout.leaving[node].manager and not demotable(docs.layout, docs.facts):
+                return  # it goes on as a manager until those that come are
             after.add(StepKey(docs.leader, SWARM_MEMBERS))
         elif node == docs.leader:
             after |= {k for k in b.goal if k.step in (INIT, JOIN)}

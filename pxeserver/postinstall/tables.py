@@ -131,8 +131,8 @@ class VNetTable(Table):
     """The network's name: of the interface on each member and of the Docker network."""
     switch: LinkName = "switch-1"
     """The switch it lies on."""
-    vlan: Annotated[int, Field(ge=1, le=4094)]
-    """The VLAN that keeps it apart on its switch, 1-4094."""
+    vlan: Annotated[int, Field(ge=1, le=4093)]
+    """The VLAN that keeps it apart on its switch, 1-4093; 4094 is used by the switches themselves."""
     subnet: Annotated[str, AfterValidator(_optional(_network))] = ""
     """Its network, e.g. "10.10.0.0/24"; without one it carries frames only."""
     gateway: Annotated[str, AfterValidator(_optional(_address))] = ""

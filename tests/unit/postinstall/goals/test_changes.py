@@ -233,3 +233,33 @@ def test_an_unfinished_swarm_does_not_change_its_founder(lab: Any) -> None:
     lab.seen, lab.deaf = {"n2", "n3"}, {"n1"}
     lab.run()
     assert lab.leader == "n1", "nobody else is a manager of it yet"
+
+
+def test_a_manager_goes_on_until_its_successor_is_one(lab: Any, lab_text: str, make_node: Any) -> None:
+    lab.run()
+    lab.candidates.append(make_node(4))
+    lab.deaf = {"n4"}
+    text = lab_text.replace('"n3"]', '"n4"]\nreplaces = { n4 = "n3" }').replace(
+        "replicas = 3", "replicas = 2"
+    )
+    done = lab.aim(text)
+    members = {m["name"]: m for m in lab.states[StepKey("n1", "swarm-members")].params["members"]}
+    assert (members["n3"]["role"], members["n3"]["availability"]) == ("manager", "drain")
+    assert (UNDO, "n3/swarm-join") not in done
+
+    lab.deaf = set()
+    done = lab.run()
+    assert done.index(("apply", "n4/swarm-join")) < done.index((UNDO, "n3/swarm-join"))
+    assert "n3" not in lab.layout.everyone
+
+
+def test_a_manager_without_a_brick_is_in_the_pool(lab: Any, lab_text: str) -> None:
+    lab.aim(lab_text.replace("replicas = 3", "replicas = 2"))
+    goal = lab.goal()
+    assert goal[StepKey("n3", "brick")].params["device"] is None
+    assert goal[StepKey("n3", "brick")].params["members"] == ["10.77.0.11", "10.77.0.12"]
+    assert goal[StepKey("n1", "brick")].params["device"]["kind"] == "loop"
+    pool = goal[StepKey("n1", "pool")]
+    assert [p["name"] for p in pool.params["peers"]] == ["n1", "n2", "n3"]
+    assert [b["node"] for b in pool.params["bricks"]] == ["n1", "n2"]
+    assert StepKey("n3", "brick") in pool.after

@@ -172,6 +172,31 @@ def test_a_manager_whose_loss_would_cost_the_majority(lab: Any, lab_text: str, m
     assert "n2 and n3 of the managers n1, n2 and n3 are not heard of: the Swarm has no majority" in found
 
 
+def test_the_absent_count_until_they_are_called_lost(lab: Any, lab_text: str, make_node: Any) -> None:
+    lab.candidates += [make_node(4), make_node(5)]
+    five = lab_text.replace('"n3"]', '"n3", "n4", "n5"]').replace("managers = 3", "managers = 5")
+    lab.aim(five)
+    seen = {"n1", "n2", "n3"}
+    three = lab_text.replace('"n3"]', '"n4"]').replace("replicas = 3", "replicas = 1")
+    found = _refused(lab, three, seen=seen)
+    assert any("without n3 the Swarm loses its majority: n4 and n5 are not heard of" in f for f in found)
+    two_lost = lab_text.replace("managers = 3", 'managers = 3\nlost = ["n4", "n5"]')
+    assert _refused(lab, two_lost, seen=seen) == []
+
+
+def test_the_only_brick_gets_a_second_one_first(lab: Any, lab_text: str) -> None:
+    text = lab_text.replace("replicas = 3", "replicas = 1")
+    lab.aim(text)
+    found = _refused(lab, text.replace('"n1", ', "").replace("managers = 3", "managers = 1"))
+    assert any("Write replicas = 2 first, and let the second brick heal" in f for f in found)
+
+
+def test_names_that_no_machine_can_have(lab: Any, lab_text: str, make_node: Any) -> None:
+    lab.candidates.append(replace(make_node(4), name="Node.4"))
+    found = _refused(lab, lab_text.replace('"n3"]', '"n3", "Node.4"]'))
+    assert any("members: Node.4 cannot be the host name of a machine" in f for f in found)
+
+
 def test_a_brick_whose_loss_would_cost_the_majority(lab: Any, lab_text: str, make_node: Any) -> None:
     lab.run()
     lab.candidates.append(make_node(4))

@@ -23,7 +23,7 @@ def test_the_plan_of_a_new_cluster_names_every_step_that_will_be_done(lab: Any) 
     assert {x.action for x in planned.lines} == {Action.CREATE}
     text = str(planned)
     assert "n1 network: create (52:54:00:00:00:01 becomes a port of switch-1 with 10.77.0.11/24; " in text
-    assert "n2 packages: create (docker.io; glusterfs-client; " in text
+    assert "n2 packages: create (docker.io; e2fsprogs; glusterfs-client; " in text
     assert "n1 pool: create (volume shared of 3 bricks on n1, n2, n3)" in text
 
 
