@@ -80,6 +80,7 @@ def test_every_unit_that_is_started_is_there() -> None:
 
 SCRIPTS = ["init", "init.state", "init.identity", "udhcpc.script"]
 SCRIPTS += ["root/usr/lib/pxeserver/lease.script", "root/usr/lib/pxeserver/booted"]
+SCRIPTS += ["root/usr/lib/pxeserver/ssh-keys"]
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
