@@ -152,7 +152,9 @@ class Facts:
     undone: frozenset[StepKey] = frozenset()
     """Steps that are GONE."""
     unfit: frozenset[str] = frozenset()
-    """Nodes of which a step has failed, or whose gate did when it was tried last: they get no containers."""
+    """Nodes of which a step has failed, or whose gate has to be passed first or again: they get no
+    containers.
+    """
     password: str = field(default="", repr=False)
     """Of the cluster's VRRP groups, 8 characters."""
     gone: tuple[str, ...] = ()
@@ -179,5 +181,7 @@ class Facts:
 def _unfit(state: StepState) -> bool:
     if state.verb == UNDO or state.key.step in NOT_OF_THE_NODE:
         return False
-    tried = state.key.step == GATE and state.status is Status.WAITING and state.tries > 0
-    return tried or state.status is Status.FAILED
+    if state.key.step != GATE or state.status in (Status.DONE, Status.FAILED):
+        return state.status is Status.FAILED
+    # It was tried and did not pass, or is to be passed anew: the machine was started again.
+    return state.tries > 0 or not state.applied

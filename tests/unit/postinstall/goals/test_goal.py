@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from pxeserver.postinstall.work import Facts, Status, StepKey, StepState
@@ -258,3 +259,22 @@ def test_a_rotated_token_is_the_one_that_new_workers_get(lab: Any, make_node: An
     assert lab.run() == [("apply", "n1/swarm-members")]
     assert lab.goal()[StepKey("n3", "swarm-join")].secrets == {"token": "token-1"}
     assert lab.run() == [], "who has joined does not join again for a new token"
+
+
+def test_a_machine_that_was_started_again_passes_its_gate_again(lab: Any) -> None:
+    lab.run()
+    for key in [k for k in lab.states if k.node == "n2"]:
+        lab.states[key] = replace(lab.states[key], status=Status.WAITING, applied="", tries=0)
+    assert "n2" in lab.facts().unfit
+    lab.deaf = {"n2"}
+    lab.run()
+    assert _availability(lab) == {"n1": "active", "n2": "pause", "n3": "active"}
+    key = StepKey("n2", "gate")
+    lab.states[key] = replace(lab.states[key], status=Status.DONE, applied=lab.states[key].digest)
+    lab.run()
+    assert _availability(lab) == {"n1": "active", "n2": "active", "n3": "active"}
+
+
+def _availability(lab: Any) -> dict[str, str]:
+    members = lab.states[StepKey("n1", "swarm-members")].params["members"]
+    return {m["name"]: m["availability"] for m in members}
