@@ -52,12 +52,12 @@ class Agent:
         self.starts += 1
         run = ["run", "--config", str(config), "--state", str(self.folder / "state")]
         environ = {"PYTHONPATH": SOURCE, "PYTHONUNBUFFERED": "1"}
-        command = [sys.executable, "-m", "pxeserver.agent.join", *run]
+        # Never the real clock: it is this machine's.
+        offset, main = self.folder / "offset", self.folder / "main.py"
+        offset.write_text(f"{self.clock_off or 0.0:+f}\n")
+        main.write_text(SHIFTED)
+        command = [sys.executable, str(main), str(offset), *run]
         if self.clock_off is not None:
-            offset, main = self.folder / "offset", self.folder / "main.py"
-            offset.write_text(f"{self.clock_off:+f}\n")
-            main.write_text(SHIFTED)
-            command = [sys.executable, str(main), str(offset), *run]
             environ |= {
                 "LD_PRELOAD": str(FAKETIME),
                 "FAKETIME_TIMESTAMP_FILE": str(offset),

@@ -115,12 +115,14 @@ def follow() -> int:
     status, told = FOLDER / "status", ""
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end:
+        joined = State(FOLDER).membership()
+        if joined is not None:
+            print(f"this machine is node {joined.node}; the agent is {UNIT.name}", flush=True)
+            return 0
         said = (files.read(status) or "").strip()
         if said and said not in (told, "starting"):
             told = said
             print(said, flush=True)
-        if (FOLDER / "agent.json").exists():
-            return 0
         time.sleep(0.3)
     print(f"not joined yet; it goes on by itself: journalctl -u {UNIT.name}", flush=True)
     return 0

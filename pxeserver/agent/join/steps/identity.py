@@ -52,7 +52,7 @@ class Identity:
                 Drift("/etc/hosts", f"{len(want.get('hosts') or {})} names of the cluster", "others")
             )
         target, have = self._target(want), self._read("machine-id")
-        if have != target:
+        if not target or have != target:
             found.append(Drift("machine-id", target or "a new one", have or "missing"))
         if self._lacks_keys():
             found.append(Drift("SSH host keys", "made on this node", "missing"))
