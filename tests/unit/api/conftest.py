@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from pxeserver import api
-from pxeserver.boot.model import FileRef
+from pxeserver.boot.model import FileRef, Image
 from pxeserver.config import Settings
 from pxeserver.imagestore.store import Store
 from pxeserver.live import Hall
@@ -48,6 +48,35 @@ class FakeWorker:
         self.released.append((address, by))
 
 
+class FakeBuild:
+    """A build that has ended."""
+
+    def __init__(self, image):
+        self._image = image
+
+    async def image(self):
+        if isinstance(self._image, Exception):
+            raise self._image
+        return self._image
+
+    async def lines(self):
+        for text in ("step=one", "step=two"):
+            yield text
+
+
+@dataclass
+class FakeBuilds:
+    """Images that are built here; `result` is an image or an exception."""
+
+    result: object = field(default_factory=lambda: Image("sys", (FileRef("vmlinuz", "1" * 64, 7, "kernel"),)))
+    orders: list = field(default_factory=list)
+    names: tuple = ("sys",)
+
+    def start(self, name, *, refresh=False):
+        self.orders.append((name, refresh))
+        return FakeBuild(self.result)
+
+
 @dataclass
 class Api:
     """The API under test: `get`, `post`... return (status, body)."""
@@ -59,6 +88,7 @@ class Api:
     settings: Settings
     session: aiohttp.ClientSession
     path: str
+    builds: FakeBuilds
 
     async def call(self, method, path, body=None, **more):
         if body is not None:
@@ -96,15 +126,15 @@ async def server(tmp_path):
     settings = Settings.load(None, {}, flags)
     hall, store = Hall(tmp_path / "db.sqlite3", policy=settings.policy_model()), Store(tmp_path / "images")
     await hall.start()
-    shelf, worker = FakeShelf(store), FakeWorker()
+    shelf, worker, builds = FakeShelf(store), FakeWorker(), FakeBuilds()
     path = str(tmp_path / "api.sock")
     sock = socket.socket(socket.AF_UNIX)
     sock.bind(path)
     sock.listen()
-    runner = await api.serve(api.build(hall, store, shelf, settings, worker), sock)
+    runner = await api.serve(api.build(hall, store, shelf, settings, worker, builds=builds), sock)
     session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(path))
     try:
-        yield Api(hall, store, shelf, worker, settings, session, path)
+        yield Api(hall, store, shelf, worker, settings, session, path, builds)
     finally:
         await session.close()
         await runner.cleanup()

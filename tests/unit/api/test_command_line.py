@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from pxeserver.boot.model import Event, EventKind, Lease, Promise, PromiseKind
+from pxeserver.discovery import BuildFailed
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.slow]
 
@@ -238,3 +239,15 @@ async def test_boots_are_listed_shown_and_watched(cli, server):
     assert "loader-sent" in shown and "\x1b" not in shown
     await cli("boot", "show", "nothing", code=1)
     await cli("boot", "list", "--node", "nobody", code=1)
+
+
+async def test_an_image_is_built_here(cli, server):
+    done = await cli("image", "build", "sys", "--refresh", "-o", "json")
+    assert done.json()["files"][0]["name"] == "vmlinuz"
+    assert done.err.split() == ["step=one", "step=two"]
+    assert server.builds.orders == [("sys", True)]
+    server.builds.result = BuildFailed("no mirror can be reached")
+    done = await cli("image", "build", "sys", code=1)
+    assert "no mirror can be reached" in done.err and "next:" in done.err
+    done = await cli("image", "build", "other", code=1)
+    assert "it builds: sys" in done.err
