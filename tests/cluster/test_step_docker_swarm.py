@@ -1,4 +1,4 @@
-"""The Swarm on three nodes: found, join, promote, labels, tokens, nodes that go and come back, lost quorum."""
+"""The Swarm on three nodes: found, join, promote, labels, tokens, nodes that go and return, lost quorum."""
 
 from __future__ import annotations
 
@@ -169,6 +169,10 @@ def test_lost_quorum_says_what_to_do_and_comes_back(swarm: Swarm) -> None:
     nodes = swarm.nodes
     for name in ("n2", "n3"):
         nodes[name].power_cut()
+    told = nodes.step("n1", "swarm-members", "apply", swarm.members("n1"))
+    assert "cost the Swarm its quorum" in told["failed"] or "lost its quorum" in told["failed"], told
+    # The leader steps down once it has heard of nobody for some seconds.
+    within(60, lambda: "failed" in nodes.step("n1", "swarm-members", "check", swarm.members()))
     for verb in ("check", "apply"):
         told = nodes.step("n1", "swarm-members", verb, swarm.members(rotate=9))
         assert "lost its quorum" in told["failed"] and nodes.address("n2") in told["failed"], told

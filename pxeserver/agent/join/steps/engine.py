@@ -23,7 +23,7 @@ OURS = "pxeserver"
 PATIENCE = 60.0
 """Seconds for one answer. A manager without a leader takes 20 to say so."""
 Query = Mapping[str, str | int | bool]
-_NO_LEADER = ("does not have a leader", "no elected primary", "too few managers", "loss of quorum")
+_NO_LEADER = ("does not have a leader", "no elected primary", "too few managers")
 
 
 class EngineRefused(StepFailed):
@@ -79,11 +79,11 @@ class Engine:
     def post(self, path: str, body: Any = None, query: Query | None = None, timeout: float = PATIENCE) -> Any:
         """Send `body` as JSON."""
         data = None if body is None else json.dumps(body).encode()
-        return self._ask("POST", path, query, data, "application/json", timeout)
+        return self._ask("POST", path, query, data, kind="application/json", timeout=timeout)
 
     def send(self, path: str, archive: IO[bytes], timeout: float) -> Any:
         """Send a tar archive as it is read."""
-        return self._ask("POST", path, {"quiet": True}, archive, "application/x-tar", timeout)
+        return self._ask("POST", path, {"quiet": True}, archive, kind="application/x-tar", timeout=timeout)
 
     def delete(self, path: str, query: Query | None = None) -> bool:
         """Remove what there is at `path`; whether there was something."""
@@ -115,6 +115,7 @@ class Engine:
         path: str,
         query: Query | None = None,
         body: bytes | IO[bytes] | None = None,
+        *,
         kind: str = "",
         timeout: float = PATIENCE,
     ) -> Any:

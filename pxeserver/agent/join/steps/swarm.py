@@ -124,7 +124,8 @@ def explained(reason: str, address: str = "") -> str:
     if "invalid join token" in text or "join token" in text:
         return f"{text}\nthe token is no longer valid: it was changed since; the next try brings the new one"
     if "certificate has expired or is not yet valid" in text or "not yet valid" in text:
-        return f"{text}\nthe clocks differ: this node's is at {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())} UTC"
+        now = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
+        return f"{text}\nthe clocks differ: this node's is at {now} UTC"
     if "connection refused" in text or "Unavailable" in text or "no route to host" in text:
         return (
             f"{text}\nno manager answers on port {PORT}: is one switched on, and does the network reach it?"
@@ -134,7 +135,7 @@ def explained(reason: str, address: str = "") -> str:
 
 def _holder(text: str) -> str:
     """Who listens on the port that these words name."""
-    port = text.split(": bind:")[0].rsplit(":", 1)[-1].strip()
+    port = text.partition(": bind:")[0].rsplit(":", 1)[-1].strip()
     if not port.isdigit():
         return ""
     found = run("ss", "-Hltnup", f"sport = :{port}", timeout=10).out.strip().splitlines()
@@ -145,8 +146,8 @@ def quorum_lost(where: Place, reason: str) -> StepFailed:
     """What a person does about managers that cannot decide."""
     others = ", ".join(where.managers) or "unknown"
     return StepFailed(
-        f"the Swarm has lost its quorum ({reason.strip().rstrip('.')}). Managers: {others}. More than half of "
-        "them have to be on: switch them on again. Only if they are gone for good, on one manager that is "
+        f"the Swarm has lost its quorum ({reason.strip().rstrip('.')}). Managers: {others}. More than half "
+        "of them have to be on: switch them on again. Only if they are gone for good, on one manager that is "
         f"left: `docker swarm init --force-new-cluster --advertise-addr {where.address or 'ITS-ADDRESS'}`, "
         "then remove the lost ones from the cluster. Containers that run go on running meanwhile"
     )

@@ -28,7 +28,7 @@ class SwarmInit:
         return []
 
     def apply(self, want: Want, tell: Tell) -> Facts:
-        """Found it, unless that was done; a node that has lost the Swarm it founded does not found another."""
+        """Found it, unless that was done; a node that has lost the Swarm it founded founds no other."""
         where = swarm.place(self._engine)
         if where.state in (swarm.PENDING, swarm.ERROR):
             where = swarm.wait_for(self._engine, swarm.ACTIVE, SECONDS / 3)

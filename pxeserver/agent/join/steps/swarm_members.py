@@ -144,6 +144,11 @@ class SwarmMembers:
             except QuorumLost as why:
                 raise swarm.quorum_lost(swarm.place(self._engine), why.reason) from why
             except EngineRefused as why:
+                if "loss of quorum" in why.reason:
+                    raise StepFailed(
+                        "one manager less would cost the Swarm its quorum, since others are off: switch them "
+                        f"on first ({why.reason})"
+                    ) from why
                 if "out of sequence" not in why.reason and "still a member" not in why.reason:
                     raise
                 if not left:
@@ -195,12 +200,11 @@ def _drift(member: Mapping[str, Any], node: Node | None) -> list[Drift]:
         drift.append(Drift(name, "a manager that is reached", "not reached"))
     have = dict(spec.get("Labels") or {})
     wanted = _labels(have, member["labels"])
-    for key in sorted({*have, *wanted} - {LABELS}):
-        if have.get(key) != wanted.get(key):
-            drift.append(
-                Drift(f"label {key} of {member['name']}", wanted.get(key, "none"), have.get(key, "missing"))
-            )
-    return drift
+    return drift + [
+        Drift(f"label {key} of {member['name']}", wanted.get(key, "none"), have.get(key, "missing"))
+        for key in sorted({*have, *wanted} - {LABELS})
+        if have.get(key) != wanted.get(key)
+    ]
 
 
 def _labels(have: Mapping[str, str], ours: Mapping[str, str] | None) -> dict[str, str]:
