@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
-from pxeserver import logs, mounts, privileges
+from pxeserver import descriptors, logs, mounts, privileges
 from pxeserver.config import ConfigErrors, Settings
 from pxeserver.notify import keep_watchdog_fed, notify
 from pxeserver.run import CONFIG, FLAGS
@@ -134,7 +134,7 @@ async def run_all(*endless: Awaitable[None], stop: asyncio.Event) -> None:
 async def _worker(settings: Settings, stop: asyncio.Event) -> None:
     from pxeserver.app_worker import WorkerParts  # noqa: PLC0415 - each process loads its own rooms only
 
-    parts = await WorkerParts.build(settings)
+    parts = await WorkerParts.build(settings, descriptors.raise_limit())
     try:
         await parts.start()
         notify(READY="1")
@@ -146,6 +146,7 @@ async def _worker(settings: Settings, stop: asyncio.Event) -> None:
 async def _control(settings: Settings, stop: asyncio.Event) -> None:
     from pxeserver.app_control import ControlParts  # noqa: PLC0415 - each process loads its own rooms only
 
+    descriptors.raise_limit()
     parts = await ControlParts.build(settings)
     try:
         await parts.start()

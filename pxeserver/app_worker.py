@@ -15,6 +15,7 @@ from pxeserver import sockets
 from pxeserver.answers import tftp_names
 from pxeserver.bootmenu import Menus
 from pxeserver.config import Settings
+from pxeserver.descriptors import Room, fitted
 from pxeserver.imagestore.store import Store
 from pxeserver.protocols.tftp.transfers import Limits
 from pxeserver.servers.dhcp import DhcpServer, DhcpSockets
@@ -53,9 +54,9 @@ class WorkerParts:
     bound: Mapping[str, socket.socket]
 
     @classmethod
-    async def build(cls, settings: Settings) -> Self:
+    async def build(cls, settings: Settings, open_files: int) -> Self:
         """Open the journal and the store, and take the sockets over; OSError where one of them is not
-        there.
+        there. `open_files` is how many descriptors this process may have.
         """
         bound = sockets.inherited(os.environ)
         missing = [name for name in _NEEDED if name not in bound]
@@ -74,7 +75,8 @@ class WorkerParts:
         worker.control = link
         await site.look()
         site.recall()
-        tftp, http = _tftp(worker, settings), _http(worker, store, settings)
+        room = _room(settings, open_files)
+        tftp, http = _tftp(worker, settings, room), _http(worker, store, settings, room)
         return cls(journal, store, worker, link, site, dhcp, tftp, http, bound)
 
     async def start(self) -> None:
@@ -107,10 +109,17 @@ class WorkerParts:
         self.store.close()
 
 
-def _tftp(worker: BootWorker, settings: Settings) -> TftpServer:
+def _room(settings: Settings, open_files: int) -> Room:
+    tftp = settings.tftp
+    ports = tftp.port_range[1] - tftp.port_range[0] + 1 if tftp.port_range else None
+    asked = Room(tftp.max_transfers, settings.http.max_connections, HttpLimits().surplus)
+    return fitted(asked, open_files, ports)
+
+
+def _tftp(worker: BootWorker, settings: Settings, room: Room) -> TftpServer:
     tftp = settings.tftp
     options = TftpOptions(
-        Limits(tftp.max_transfers, tftp.max_transfers_per_address),
+        Limits(room.transfers, tftp.max_transfers_per_address),
         port_range=tftp.port_range,
         windowsize=tftp.max_window,
         blksize=tftp.max_block_size,
@@ -118,12 +127,13 @@ def _tftp(worker: BootWorker, settings: Settings) -> TftpServer:
     return TftpServer(worker, tftp_names(worker), options)
 
 
-def _http(worker: BootWorker, store: Store, settings: Settings) -> BootHttp:
+def _http(worker: BootWorker, store: Store, settings: Settings, room: Room) -> BootHttp:
     http = settings.http
     limits = HttpLimits(
         idle_timeout=http.idle_seconds,
         per_address=http.max_connections_per_address,
-        connections=http.max_connections,
+        connections=room.connections,
+        surplus=room.surplus,
         body_bytes=http.max_body_bytes,
         shutdown=STOP_SECONDS,
     )

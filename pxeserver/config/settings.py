@@ -139,7 +139,7 @@ class TftpSettings(Section):
     port_range: tuple[Port, Port] | None = None
     """First and last port for transfers, for firewalls that know classic TFTP only, e.g. [30000, 30999]."""
     max_transfers: Annotated[int, Field(ge=1, le=100_000)] = 4096
-    """Transfers at the same time."""
+    """Transfers at the same time. With port_range each needs two open files: fewer where the limit is low."""
     max_transfers_per_address: Annotated[int, Field(ge=1, le=1000)] = 16
     """Transfers of one address at the same time."""
     max_block_size: Annotated[int, Field(ge=512, le=65464)] = 1468

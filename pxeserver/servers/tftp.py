@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import random
 from dataclasses import dataclass
@@ -219,7 +220,7 @@ class TftpServer:
 
     def _socket_for(self, arrival: _Arrival) -> TftpSocket | None:
         """The socket of a new transfer: the common one, or its own from the port range; None with no port
-        free."""
+        or descriptor free."""
         if self._options.port_range is None:
             return arrival.sock
         first, last = self._options.port_range
@@ -227,7 +228,10 @@ class TftpServer:
         for port in random.sample(ports, min(len(ports), 50)):
             try:
                 sock = tftp_socket.bind(arrival.where.local, port, shared=False)
-            except OSError:
+            except OSError as fault:
+                if fault.errno in (errno.EMFILE, errno.ENFILE):
+                    log.error("tftp no socket for a transfer address=%s error=%s", arrival.peer[0], fault)
+                    return None
                 continue
             self._loop.add_reader(sock.fileno(), self._readable, sock)
             return sock

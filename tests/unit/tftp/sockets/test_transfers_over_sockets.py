@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import random
 
@@ -245,3 +246,21 @@ def test_every_datagram_carries_the_piece_its_number_names_also_when_resent(run,
         await until(lambda: server.counters["sent"] == 1)
 
     run(scenario, TftpOptions(port_range=port_range))
+
+
+def test_without_descriptors_a_request_is_refused_and_the_others_go_on(run, monkeypatch, caplog):
+    def no_more(*_args, **_options):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async def scenario(server, plane, peer):
+        first = peer()
+        await first.ask(rrq("octets", blksize=1468))
+        monkeypatch.setattr("pxeserver.servers.tftp_socket.bind", no_more)
+        assert (await peer().ask(rrq("octets")))[:4] == b"\0\5\0\0"
+        assert len([r for r in caplog.records if "Too many open files" in r.getMessage()]) == 1
+        monkeypatch.undo()
+        assert (await first.ask(ack(0)))[:4] == b"\0\3\0\1"
+        first.tell(b"\0\5\0\0enough\0")
+        assert await peer().read("one") == b"1"
+
+    run(scenario, TftpOptions(port_range=(41300, 41320)))
