@@ -104,7 +104,7 @@ def foreseen(
     goal: dict[StepKey, Want] = {}
     for _ in range(_ROUNDS):
         goal = wants(spec, layout, facts, lead)
-        told = {k: f for k, w in goal.items() if k not in facts.steps and (f := _assumed(k, w))}
+        told = {k: f for k, w in goal.items() if (f := _assumed(k, w)) and _news(k, f, facts)}
         if not told:
             break
         facts = replace(
@@ -113,6 +113,12 @@ def foreseen(
             secrets={**{k: {"worker_token": "<token>"} for k in told if k.step == INIT}, **facts.secrets},
         )
     return goal
+
+
+def _news(key: StepKey, told: Json, facts: Facts) -> bool:
+    known = facts.steps.get(key)
+    # Who is a manager is told again and again; the rest is told once.
+    return known is None or (key.step == SWARM_MEMBERS and known.get("managers") != told["managers"])
 
 
 def _assumed(key: StepKey, want: Want) -> Json:

@@ -69,6 +69,8 @@ class Cluster:
     deaf: set[str] = field(default_factory=set)
     """Nodes that do nothing."""
     serial: int = 0
+    choose: Callable[[list[StepKey]], StepKey] = lambda ready: ready[0]
+    """Which of the steps that are ready is next: nodes keep no order among themselves."""
 
     def facts(self) -> Facts:
         return Facts.of(self.states.values(), password="secret12")
@@ -110,7 +112,8 @@ class Cluster:
                     self.states = {k: s for k, s in self.states.items() if k.node not in gone}
                     continue
                 return self.done
-            self._do(ready[0], goal[ready[0]])
+            key = self.choose(ready)
+            self._do(key, goal[key])
         raise AssertionError(f"no end: {self.done[-20:]}")
 
     def _do(self, key: StepKey, want: Want) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from pxeserver.postinstall import specfile
+from pxeserver.postinstall.goal import departed, wants
+from pxeserver.postinstall.layingout import lay_out
+from pxeserver.postinstall.plan import foreseen
 from pxeserver.postinstall.work import UNDO, Status, StepKey
 
 
@@ -263,3 +268,43 @@ def test_a_manager_without_a_brick_is_in_the_pool(lab: Any, lab_text: str) -> No
     assert [p["name"] for p in pool.params["peers"]] == ["n1", "n2", "n3"]
     assert [b["node"] for b in pool.params["bricks"]] == ["n1", "n2"]
     assert StepKey("n3", "brick") in pool.after
+
+
+def test_a_brick_and_its_network_wait_for_the_volume(lab: Any, lab_text: str, make_node: Any) -> None:
+    lab.run()
+    lab.candidates.append(make_node(4))
+    lab.spec = specfile.read(lab_text.replace('"n3"]', '"n4"]\nreplaces = { n4 = "n3" }'))
+    lab.layout = lay_out(lab.spec, lab.candidates, lab.layout)
+    goal = foreseen(lab.spec, lab.layout, lab.facts(), lab.leader)
+    for step in ("brick", "network"):
+        assert StepKey("n1", "pool") in goal[StepKey("n3", step)].after
+    assert StepKey("n1", "swarm-members") in goal[StepKey("n3", "swarm-join")].after
+
+
+def test_nobody_is_forgotten_before_the_others_have_let_go(lab: Any, lab_text: str, make_node: Any) -> None:
+    lab.candidates.append(make_node(4))
+    lab.aim(lab_text.replace('"n3"]', '"n3", "n4"]'))
+    lab.spec = specfile.read(lab_text)
+    lab.layout = lay_out(lab.spec, lab.candidates, lab.layout)
+    for key in [k for k in lab.states if k.node == "n4"]:
+        lab.states[key] = replace(lab.states[key], status=Status.GONE, verb=UNDO, applied="")
+    assert departed(lab.layout, lab.goal(), lab.states) == []
+    lab.run()
+    assert "n4" not in lab.layout.everyone
+
+
+def test_tunnels_to_the_leaving_stand_until_they_are_gone_and_to_the_lost_not_at_all(
+    lab: Any, lab_text: str
+) -> None:
+    def peers() -> set[str]:
+        tunnels = wants(lab.spec, lab.layout, lab.facts(), "n1")[StepKey("n1", "network")].params["tunnels"]
+        return {t["peer"] for t in tunnels}
+
+    two = lab_text.replace(', "n3"]', "]").replace("= 3", "= 1")
+    lab.run()
+    lab.spec = specfile.read(two)
+    lab.layout = lay_out(lab.spec, lab.candidates, lab.layout)
+    assert peers() == {"n2", "n3"}
+    lab.spec = specfile.read(two.replace("managers = 1", 'managers = 1\nlost = ["n3"]'))
+    lab.layout = lay_out(lab.spec, lab.candidates, lab.layout)
+    assert peers() == {"n2"}

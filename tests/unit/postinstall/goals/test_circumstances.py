@@ -183,6 +183,13 @@ def test_the_absent_count_until_they_are_called_lost(lab: Any, lab_text: str, ma
     two_lost = lab_text.replace("managers = 3", 'managers = 3\nlost = ["n4", "n5"]')
     assert _refused(lab, two_lost, seen=seen) == []
 
+    lab.aim(lab_text.replace("replicas = 3", "replicas = 1"))
+    one = lab_text.replace('"n2", "n3"]', "]").replace("= 3", "= 1")
+    seen = {"n1", "n2"}
+    assert any("Bring n3 back first; a member that never" in f for f in _refused(lab, one, seen=seen))
+    lost = one.replace("managers = 1", 'managers = 1\nlost = ["n3"]')
+    assert _refused(lab, lost, seen=seen) == []
+
 
 def test_the_only_brick_gets_a_second_one_first(lab: Any, lab_text: str) -> None:
     text = lab_text.replace("replicas = 3", "replicas = 1")

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pxeserver.postinstall import specfile
-from pxeserver.postinstall.addressing import host
+from pxeserver.postinstall.addressing import blocks_for, host
 from pxeserver.postinstall.layingout import chosen, lay_out
 from pxeserver.postinstall.layout import Candidate, DiskSeen, Layout
 from pxeserver.postinstall.spec import ClusterSpec, Members
@@ -209,3 +209,15 @@ def test_a_layout_survives_the_database() -> None:
     again: Any = msgspec.convert(msgspec.json.decode(msgspec.json.encode(layout)), Layout)
     assert again == layout
     assert lay_out(_spec(["n1", "n2"], 1, 2), CANDIDATES, again) == layout
+
+
+def test_a_member_keeps_the_address_it_joined_with() -> None:
+    layout = lay_out(_spec(["n1", "n2"]), CANDIDATES)
+    moved = [replace(CANDIDATES[0], address="10.77.0.99/24", mac="52:54:00:00:00:99"), CANDIDATES[1]]
+    place = lay_out(_spec(["n1", "n2"]), moved, layout).places["n1"]
+    assert (place.address, place.mac) == ("10.77.0.20/24", "52:54:00:00:00:99")
+
+
+def test_there_is_room_for_twice_the_members_of_the_day() -> None:
+    assert [blocks_for("10.0.0.0/24", n) for n in (1, 4, 5, 40, 400)] == [8, 8, 16, 128, 128]
+    assert blocks_for("10.0.0.0/29", 1) == 4

@@ -21,6 +21,7 @@ def test_the_plan_of_a_new_cluster_names_every_step_that_will_be_done(lab: Any) 
     lab.run()
     assert {f"{x.node}/{x.step}" for x in planned.changes} == {key for _, key in lab.done}
     assert {x.action for x in planned.lines} == {Action.CREATE}
+    assert not any(x.destructive for x in planned.lines)
     text = str(planned)
     assert "n1 network: create (52:54:00:00:00:01 becomes a port of switch-1 with 10.77.0.11/24; " in text
     assert "n2 packages: create (docker.io; e2fsprogs; glusterfs-client; " in text
@@ -59,6 +60,8 @@ def test_what_takes_data_is_marked(lab: Any, lab_text: str, make_node: Any) -> N
     assert pool.destructive
     assert "bricks[n3]: removed" in pool.details
     assert "bricks[n4]: added" in pool.details
+    removed = [x.step for x in replaced.changes if x.node == "n3" and x.action is Action.REMOVE]
+    assert {"gate", "swarm-join", "docker", "mount", "brick", "network", "identity"} <= set(removed)
 
 
 def test_destroy_removes_everything(lab: Any, lab_text: str) -> None:
