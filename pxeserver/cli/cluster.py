@@ -43,7 +43,7 @@ def read_file(path: Path, readmit: list[str] | None) -> dict[str, Any]:
         # One that is missing is told by the server, with its line.
         files = {name: file.read_text() for name, file in named.items() if file.is_file()}
     except (OSError, UnicodeDecodeError) as error:
-        step = "Name a cluster file; docs/cluster.md describes it"
+        step = "Name a cluster file (TOML)"
         raise Failure(f"{path} cannot be read", str(error), step, exit_code=2) from None
     return {"text": text, "name": path.name, "files": files, "readmit": readmit or []}
 
@@ -164,6 +164,15 @@ def list_clusters(*, options: Options = DEFAULT) -> None:
         screen.rows(client.get("clusters"), COLUMNS, options.output, empty)
 
 
+def beside(adjusted: Mapping[str, Any]) -> list[tuple[str, object]]:
+    """What was ordered beside the file."""
+    kinds = (("drained", "drain"), ("removed", "remove"), ("lost", "lost"))
+    told: list[tuple[str, object]] = [(word, fold(adjusted[key])) for word, key in kinds if adjusted[key]]
+    if adjusted["replaces"]:
+        told.append(("replaced", ", ".join(f"{old} by {new}" for new, old in adjusted["replaces"].items())))
+    return told
+
+
 @app.command
 def show(name: str, /, *, options: Options = DEFAULT) -> None:
     """Show a cluster: who is what, its addresses, and the file it was made from."""
@@ -174,7 +183,7 @@ def show(name: str, /, *, options: Options = DEFAULT) -> None:
         return
     screen.stdout().print(head(found))
     changed = f"version {found['version']}, {screen.local_time(found['updated_at'])}"
-    screen.fields([("applied", changed), ("by", found["updated_by"])])
+    screen.fields([("applied", changed), ("by", found["updated_by"]), *beside(found["adjusted"])])
     places = list(found["layout"]["places"].values())
     bricks = {brick["node"] for brick in found["layout"]["bricks"]}
     screen.heading("Members")

@@ -110,7 +110,7 @@ def summed_up(changes: Iterable[Json]) -> str:
 
 def seconds(step: Json, now: datetime | None = None) -> str:
     """How long a step took, or has been running."""
-    if not step["started"]:
+    if not step["started"] or step["status"] == "waiting":
         return ""
     begun = datetime.fromisoformat(step["started"])
     if step["status"] == "running":

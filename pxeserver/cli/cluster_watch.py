@@ -68,14 +68,16 @@ class Board:
         if event["kind"] == "ended":
             self.ended = True
             return [f"{_clock()}  cluster {safe(event['cluster'])} is no more"]
-        before = self._by_key()
+        before, first = self._by_key(), self.status is None
         if event["kind"] == "status":
             self.status = dict(event["status"])
         elif self.status is not None:
             self.status |= {k: event[k] for k in ("state", "done", "wanted", "leader")}
-            new = event["node"]
-            self.status["nodes"] = [new if n["name"] == new["name"] else n for n in self.status["nodes"]]
-        lines = [line(step) for key, step in self._by_key().items() if _news(before.get(key), step)]
+            if (new := event.get("node")) is not None:
+                self.status["nodes"] = [new if n["name"] == new["name"] else n for n in self.status["nodes"]]
+        news = [step for key, step in self._by_key().items() if _news(before.get(key), step)]
+        # What was done before anybody watched is no news.
+        lines = [line(step) for step in news if not (first and step["status"] in _QUIET)]
         self.failures.extend(text for text in lines if " failed " in text or " again in " in text)
         return lines
 

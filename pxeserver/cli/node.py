@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -192,12 +193,15 @@ def remove(*names: str, yes: Yes = False, lost: bool = False, options: Options =
         Members that are gone for good: nothing is undone on them, the other members forget them.
     """
     wanted = hosts(names)
+    question = f"Remove {fold(wanted)} ({len(wanted)} nodes)?"
+    if not (yes or sys.stdin.isatty()):
+        screen.confirm(question, yes=False)  # nobody can be asked: that is said first
     if members := _cluster.members(wanted, options):
         code = _cluster.leave(members, options, yes=yes, lost=lost)
         wanted = [name for name in wanted if name not in members]
         if code or not wanted:
             return code
-    question = f"Remove {fold(wanted)} ({len(wanted)} nodes)?"
+        question = f"Remove {fold(wanted)} ({len(wanted)} nodes)?"
     return records.removed("nodes", wanted, question, options, yes=yes)
 
 

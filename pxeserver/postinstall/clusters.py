@@ -41,6 +41,8 @@ class Watched:
 
     steps: set[StepKey] = field(default_factory=set)
     nodes: set[str] = field(default_factory=set)
+    condition: bool = False
+    """Whether the cluster in one word is another."""
     ended: bool = False
     """There is no such cluster any more."""
     first: bool = False
@@ -101,7 +103,9 @@ class Clusters:
             cluster.tick(now)
             cluster.aim(now)
             self._wake(cluster)
-            self._tell(cluster, nodes=away ^ cluster.present(now))
+            condition = cluster.condition(now)
+            self._tell(cluster, nodes=away ^ cluster.present(now), condition=condition != cluster.told)
+            cluster.told = condition
         await self.flush()
 
     async def ready(self) -> None:
@@ -312,8 +316,8 @@ class Clusters:
         try:
             while not watcher.ended:
                 await watcher.wake.wait()
-                told = Watched(set(watcher.steps), set(watcher.nodes), watcher.ended, watcher.first)
-                watcher.first = False
+                told = replace(watcher, steps=set(watcher.steps), nodes=set(watcher.nodes))
+                watcher.first = watcher.condition = False
                 watcher.steps.clear()
                 watcher.nodes.clear()
                 watcher.wake.clear()
@@ -327,12 +331,14 @@ class Clusters:
         steps: Mapping[StepKey, Any] | None = None,
         nodes: set[str] | frozenset[str] = frozenset(),
         *,
+        condition: bool = False,
         ended: bool = False,
     ) -> None:
-        if not (steps or nodes or ended):
+        if not (steps or nodes or condition or ended):
             return
         for watcher in self._watchers.get(cluster.name, ()):
             watcher.steps.update(steps or ())
             watcher.nodes.update(nodes)
+            watcher.condition |= condition
             watcher.ended |= ended
             watcher.wake.set()

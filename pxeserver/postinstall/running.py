@@ -86,6 +86,8 @@ class RunningCluster:
         self.notes: tuple[str, ...] = ()
         """What the cluster waits for beside its steps."""
         self.stale = True
+        self.told = ""
+        """The condition that watchers were told last."""
         self.over = False
         """Everything was taken down, and nobody is left."""
         self._images = images

@@ -102,6 +102,8 @@ def _fields(call: Call, cluster: RunningCluster) -> dict[str, Any]:
 
 async def list_clusters(call: Call) -> list[ClusterView]:
     """All clusters, by name."""
+    if call.rooms.clusters is None:
+        return []
     clusters = orders(call).clusters
     await clusters.ready()
     return [view(call, clusters.running[name]) for name in sorted(clusters.running)]
@@ -172,6 +174,9 @@ async def _changes(call: Call, name: str) -> AsyncIterator[dict[str, Any]]:
                 number += 1
                 body = member_view(views.node(cluster, node, now)).model_dump(mode="json")
                 yield {"seq": number, "kind": "node", "node": body, **head}
+            if told.condition:
+                number += 1
+                yield {"seq": number, "kind": "cluster", "cluster": name, **head}
         await asyncio.sleep(_GATHER_SECONDS)
 
 

@@ -9,7 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pxeserver.postinstall import specfile
+from pxeserver.postinstall.layingout import lay_out
 from pxeserver.postinstall.layout import Layout
+from pxeserver.postinstall.plan import plan
 from pxeserver.postinstall.work import StepKey
 
 NODES = ["n1", "n2", "n3", "n4", "n5"]
@@ -40,6 +42,13 @@ def _text(lab_text: str, members: set[str], managers: int, replicas: int, router
     return text.replace("replicas = 3", f"replicas = {replicas}")
 
 
+def _planned(lab: Any, text: str) -> set[str]:
+    spec = specfile.read(text)
+    layout = lay_out(spec, lab.candidates, lab.layout)
+    found = plan(spec, layout, lab.states.values(), lab.facts(), lab.leader)
+    return {f"{x.node}/{x.step}" for x in found.changes}
+
+
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(wishes, st.randoms(use_true_random=False))
 def test_every_wish_comes_to_an_end(
@@ -51,7 +60,13 @@ def test_every_wish_comes_to_an_end(
     for members, managers, replicas, routers, reset in wanted:
         # A machine that came back without anything, before the next wish.
         lab.states = {k: s for k, s in lab.states.items() if k.node != reset}
-        lab.aim(_text(lab_text, members, managers, replicas, routers))
+        text = _text(lab_text, members, managers, replicas, routers)
+        planned = _planned(lab, text)
+        lab.aim(text)
+        # What is told while members leave is told to their peers once more when they have left.
+        again = {"identity", "network", "swarm-members"}
+        assert {k for _, k in lab.done if k.partition("/")[2] not in again} <= planned
+        assert planned <= {k for _, k in lab.done}
         goal = lab.goal()
         assert set(lab.layout.everyone) == members
         assert all(lab.settled(k, goal) for k in goal)
