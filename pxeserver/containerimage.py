@@ -2,14 +2,12 @@
 
 Packages and what they depend on are unpacked, and none of their scripts is run; a filter leaves out what a
 service does not need. Every image has two layers: a base, the same bytes in all of them, and its own files.
-https://github.com/moby/docker-image-spec/blob/main/v1.2.md
 """
 
 from __future__ import annotations
 
 import fnmatch
 import hashlib
-import io
 import json
 import re
 import subprocess
@@ -22,21 +20,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from pxeserver import resources
+from pxeserver.containerlayer import Index, Layer, settings, write_archive
 from pxeserver.debian import Archive, PackagesUnavailable
 
 Progress = Callable[[str], None]
 EXAMPLE = "example-stack"
 RECIPE, NOTE = "images.toml", "built.json"
 UNPACK_SECONDS = 1800.0
-HEALTH_EVERY, HEALTH_LIMIT = 5, 5
-"""Seconds between two health checks, and for one of them."""
-_NANO = 1_000_000_000
-_PART = 1 << 20
-_EPOCH = "1970-01-01T00:00:00Z"
-Index = dict[str, tuple[Any, ...]]
+_RECIPE_FORMAT = "1"
+"""To be raised with every change of what is made of a recipe: images are then built anew."""
 
 
 class ImageFailed(Exception):  # noqa: N818 - what happened, in the words shown to a person
@@ -52,54 +47,6 @@ class Built:
     path: Path
     sha256: str
     size: int
-
-
-class _Layer:
-    """A layer that is written to a file: the members it takes, and what a later layer need not repeat."""
-
-    def __init__(self, out: IO[bytes], kept: Callable[[str], bool], below: Index) -> None:
-        self._tar = tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT)  # noqa: SIM115
-        self._kept, self._below = kept, below
-        self.index: Index = {}
-
-    def packages(self, source: Path) -> None:
-        """Take over the unpacked packages."""
-        with tarfile.open(source, mode="r|") as tar:
-            for member in tar:
-                member.name = member.name.removeprefix("./").rstrip("/")
-                if member.name and self._kept(member.name):
-                    self.add(member, tar.extractfile(member) if member.isreg() else None)
-
-    def add(self, member: tarfile.TarInfo, data: IO[bytes] | None = None) -> None:
-        """One member, unless the layer below has the same."""
-        member.uname = member.gname = ""
-        member.pax_headers = {}
-        what = (member.type, member.size, member.mode, member.linkname, 0 if member.isdir() else member.mtime)
-        if self._below.get(member.name) != what and self.index.get(member.name) != what:
-            self.index[member.name] = what
-            self._tar.addfile(member, data)
-
-    def folder(self, name: str, mode: int) -> None:
-        """A folder of our own."""
-        member = _member(name, mode)
-        member.type = tarfile.DIRTYPE
-        self.add(member)
-
-    def link(self, name: str, target: str) -> None:
-        """A symbolic link of our own, in the place of whatever packages have there."""
-        member = _member(name, 0o777)
-        member.type, member.linkname = tarfile.SYMTYPE, target
-        self.add(member)
-
-    def text(self, name: str, data: bytes, mode: int = 0o644) -> None:
-        """A file of our own."""
-        member = _member(name, mode)
-        member.size = len(data)
-        self.add(member, io.BytesIO(data))
-
-    def close(self) -> None:
-        """Nothing comes after."""
-        self._tar.close()
 
 
 def build_images(
@@ -128,7 +75,8 @@ def build_images(
     missing += [n for n in names if n not in missing and not (out / noted[n]["file"]).exists()]
     try:
         if missing:
-            _build(folder, recipe, missing, work, out, mirror, progress, keys)
+            wanted = {name: keys[name] for name in missing}
+            _build(_Place(folder, work, out, mirror), recipe, wanted, progress)
     except (PackagesUnavailable, OSError, tarfile.TarError) as why:
         raise ImageFailed(f"example images: {why}") from why
     noted = _noted(out)
@@ -138,17 +86,19 @@ def build_images(
     ]
 
 
-def _build(
-    folder: Path,
-    recipe: Mapping[str, Any],
-    names: Sequence[str],
-    work: Path,
-    out: Path,
-    mirror: str,
-    progress: Progress,
-    keys: Mapping[str, str],
-) -> None:
-    archive = Archive(work / "apt", recipe["release"], "amd64", mirror)
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where things are built, and of what."""
+
+    folder: Path
+    work: Path
+    out: Path
+    mirror: str
+
+
+def _build(place: _Place, recipe: Mapping[str, Any], keys: Mapping[str, str], progress: Progress) -> None:
+    work, out = place.work, place.out
+    archive = Archive(work / "apt", recipe["release"], "amd64", place.mirror)
     archive.update()
     base = recipe["base"]
     with ExitStack() as stack:
@@ -156,12 +106,12 @@ def _build(
         scratch.chmod(0o755)  # apt's own user works in there
         below = scratch / "base.tar"
         index = _base_layer(base, unpack(archive, base["packages"], scratch / "base.debs"), below)
-        for name in names:
+        for name, key in keys.items():
             begin = time.monotonic()
             image = recipe["images"][name]
             debs = unpack(archive, [*base["packages"], *image["packages"]], scratch / f"{name}.debs")
             layer = scratch / f"{name}.tar"
-            _own_layer(folder / name, base, image, debs, layer, index)
+            _own_layer(place.folder / name, (base, image), debs, layer, index)
             tag = f"example/{name}:1"
             path = out / f"{name}.tar.gz"
             write_archive(path, tag, settings(base, image), [below, layer])
@@ -169,9 +119,7 @@ def _build(
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             note = {"file": path.name, "tag": tag, "sha256": digest, "size": path.stat().st_size}
-            (out / NOTE).write_text(
-                json.dumps(_noted(out) | {name: {**note, "recipe": keys[name]}}, indent=1)
-            )
+            (out / NOTE).write_text(json.dumps(_noted(out) | {name: {**note, "recipe": key}}, indent=1))
             progress(f"image={name} seconds={time.monotonic() - begin:.0f} bytes={note['size']}")
 
 
@@ -198,7 +146,7 @@ def unpack(archive: Archive, packages: Sequence[str], target: Path) -> Path:
 
 def _base_layer(base: Mapping[str, Any], debs: Path, target: Path) -> Index:
     with target.open("wb") as out:
-        layer = _Layer(out, _filter(base, {}), {})
+        layer = Layer(out, _filter(base, {}), {})
         for name, mode in base["folders"].items():
             layer.folder(name, int(mode, 8))
         layer.packages(debs)
@@ -210,89 +158,26 @@ def _base_layer(base: Mapping[str, Any], debs: Path, target: Path) -> Index:
 
 
 def _own_layer(
-    files: Path, base: Mapping[str, Any], image: Mapping[str, Any], debs: Path, target: Path, below: Index
+    files: Path, recipe: tuple[Mapping[str, Any], Mapping[str, Any]], debs: Path, target: Path, below: Index
 ) -> None:
+    base, image = recipe
     ours = {f"bin/{command}" for command in base["commands"]} | {"etc/nsswitch.conf"}
     added = [path for path in sorted(files.rglob("*")) if path.is_file()]
     ours |= {str(path.relative_to(files)) for path in added}
     kept = _filter(base, image)
     with target.open("wb") as out:
-        layer = _Layer(out, lambda name: name not in ours and kept(name), below)
+        layer = Layer(out, lambda name: name not in ours and kept(name), below)
         layer.packages(debs)
         for name, mode in image.get("folders", {}).items():
             layer.folder(name, int(mode, 8))
         user = image["user"]
-        layer.text(
-            "etc/passwd",
-            f"root:x:0:0::/root:/bin/sh\n{user['name']}:x:{user['id']}:{user['id']}::/:\n".encode(),
-        )
+        own = f"{user['name']}:x:{user['id']}:{user['id']}::/:"
+        layer.text("etc/passwd", f"root:x:0:0::/root:/bin/sh\n{own}\n".encode())
         layer.text("etc/group", f"root:x:0:\n{user['name']}:x:{user['id']}:\n".encode())
         for path in added:
             mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
             layer.text(str(path.relative_to(files)), path.read_bytes(), mode)
         layer.close()
-
-
-def settings(base: Mapping[str, Any], image: Mapping[str, Any]) -> dict[str, Any]:
-    """How a container of this image is started, in the words of the image specification."""
-    user = image["user"]
-    found: dict[str, Any] = {
-        "Env": [f"{key}={value}" for key, value in (base["env"] | image.get("env", {})).items()],
-        "Entrypoint": list(image["entrypoint"]),
-        "WorkingDir": "/",
-        "User": "" if user.get("run_as_root") else f"{user['id']}:{user['id']}",
-        "ExposedPorts": {f"{port}/tcp": {} for port in image["ports"]},
-        "Healthcheck": {
-            "Test": ["CMD", *image["health"]],
-            "Interval": HEALTH_EVERY * _NANO,
-            "Timeout": HEALTH_LIMIT * _NANO,
-            "Retries": 3,
-        },
-    }
-    if "stop_signal" in image:
-        found["StopSignal"] = image["stop_signal"]
-    return found
-
-
-def write_archive(target: Path, tag: str, config: Mapping[str, Any], layers: Sequence[Path]) -> None:
-    """Write an image of these layers, the lowest first, as a compressed archive. Equal input gives equal bytes
-    but for gzip's time stamp.
-    """
-    digests = []
-    for layer in layers:
-        with layer.open("rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-    whole = {
-        "architecture": "amd64",
-        "os": "linux",
-        "created": _EPOCH,
-        "config": dict(config),
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}" for digest in digests]},
-        "history": [{"created": _EPOCH, "created_by": "pxeserver"} for _ in digests],
-    }
-    text = json.dumps(whole, sort_keys=True).encode()
-    name = f"{hashlib.sha256(text).hexdigest()}.json"
-    places = [f"{digest}/layer.tar" for digest in digests]
-    manifest = json.dumps([{"Config": name, "RepoTags": [tag], "Layers": places}]).encode()
-    part = target.with_name(f".{target.name}.part")
-    with tarfile.open(part, mode="w:gz", compresslevel=6) as tar:
-        # The manifest comes first: who looks for the tags need not unpack the layers.
-        for member_name, data in (("manifest.json", manifest), (name, text)):
-            member = _member(member_name, 0o644)
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
-        for place, layer in zip(places, layers, strict=True):
-            member = _member(place, 0o644)
-            member.size = layer.stat().st_size
-            with layer.open("rb") as file:
-                tar.addfile(member, file)
-    part.replace(target)
-
-
-def _member(name: str, mode: int) -> tarfile.TarInfo:
-    member = tarfile.TarInfo(name)
-    member.mode = mode
-    return member
 
 
 def _filter(base: Mapping[str, Any], image: Mapping[str, Any]) -> Callable[[str], bool]:

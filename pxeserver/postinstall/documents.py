@@ -240,7 +240,12 @@ class Documents(StorageDocuments):
         root = self.spec.storage.path if self.spec.storage else "/var/lib/pxeserver-agent"
         return {
             "stacks": [
-                {"name": s.name, "version": hashlib.sha256(s.text.encode()).hexdigest()[:12], "file": s.text}
+                {
+                    "name": s.name,
+                    "version": hashlib.sha256(s.text.encode()).hexdigest()[:12],
+                    "file": s.text,
+                    "env": dict(sorted(s.env.items())),
+                }
                 for s in sorted(self.spec.stacks, key=_name)
             ],
             "path": f"{root}/stacks",

@@ -160,6 +160,7 @@ class Stack:
     name: str
     file: str
     text: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,7 @@ def _spec(t: ClusterTable, files: Mapping[str, str], source: spec.Source) -> spe
         compose=tuple(
             spec.ComposeProject(c.name, c.node, c.file, files.get(c.file, ""), dict(c.env)) for c in t.compose
         ),
-        stacks=tuple(spec.Stack(s.name, s.file, files.get(s.file, "")) for s in t.stack),
+        stacks=tuple(spec.Stack(s.name, s.file, files.get(s.file, ""), dict(s.env)) for s in t.stack),
         images=tuple(i.name for i in t.image),
         packages=dict(t.packages),
         docker=spec.Docker(t.docker.pool, t.docker.swarm_pool, t.docker.insecure_registries),

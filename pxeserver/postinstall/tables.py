@@ -217,6 +217,8 @@ class StackTable(Table):
     """The stack's name."""
     file: Annotated[str, Field(min_length=1, max_length=1024)]
     """The stack file, from the cluster file's directory."""
+    env: dict[str, str] = {}
+    """Variables for the file."""
 
 
 class ImageTable(Table):

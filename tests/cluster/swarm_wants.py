@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+import shutil
+import tarfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from nodes_under_test import Nodes
+
+from pxeserver.containerlayer import write_archive
+from pxeserver.lab.nodes import SERVER
 
 DAEMON = {
     "data-root": "/var/lib/docker",
@@ -76,3 +85,43 @@ def within(seconds: float, holds: Callable[[], object], why: str = "") -> None:
     while not holds():
         assert time.monotonic() < end, why or f"not within {seconds} s"
         time.sleep(0.3)
+
+
+def small_image(folder: Path, tag: str = "small:1", says: str = "well") -> dict[str, Any]:
+    """An image that holds a busybox, as an archive in `folder`; what step images is told but for its url."""
+    layer = folder / "layer.tar"
+    with tarfile.open(layer, "w") as tar:
+        tar.add(shutil.which("busybox") or "/bin/busybox", "bin/busybox")
+        for name in ("sh", "sleep", "ping", "wget", "httpd", "cat", "ip", "hostname", "nc"):
+            link = tarfile.TarInfo(f"bin/{name}")
+            link.type, link.linkname = tarfile.SYMTYPE, "/bin/busybox"
+            tar.addfile(link)
+        text = tarfile.TarInfo("www/index.html")
+        text.size = len(says)
+        tar.addfile(text, io.BytesIO(says.encode()))
+        tmp = tarfile.TarInfo("tmp")
+        tmp.type = tarfile.DIRTYPE
+        tar.addfile(tmp)
+    path = folder / f"{tag.replace('/', '-').replace(':', '-')}.tar.gz"
+    write_archive(path, tag, {"Env": ["PATH=/bin"], "Cmd": ["sleep", "1000000"]}, [layer])
+    layer.unlink()
+    return archive_want(path, tag.partition(":")[0])
+
+
+def archive_want(path: Path, name: str) -> dict[str, Any]:
+    """What step images is told of an archive that `serve` offers."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    size = path.stat().st_size
+    return {"name": name, "url": f"http://{SERVER}:8080/{path.name}", "sha256": digest, "size": size}
+
+
+@contextmanager
+def serve(nodes: Nodes, folder: Path) -> Iterator[None]:
+    """The server's boot plane: a web server on this folder."""
+    words = ["python3", "-m", "http.server", "--bind", SERVER, "-d", str(folder), "8080"]
+    process = nodes.boot.start(words, folder / "http.log")
+    try:
+        within(10, lambda: ":8080" in nodes.boot.run("ss", "-Hltn"))
+        yield
+    finally:
+        process.stop(5)

@@ -36,8 +36,8 @@ class Stacks:
 
     name = "stacks"
 
-    def __init__(self, engine: Engine | None = None, steady: float = STEADY_SECONDS) -> None:
-        self._engine, self._steady = engine or Engine(), steady
+    def __init__(self, engine: Engine | None = None) -> None:
+        self._engine = engine or Engine()
 
     def check(self, want: Want) -> list[Drift]:
         """Whether each stack is deployed as in its file, and runs."""
@@ -61,7 +61,7 @@ class Stacks:
             if self._changed(home, stack):
                 self._deploy(home, stack, tell)
         for stack in want["stacks"]:
-            self._settle(home, stack, tell)
+            self._settle(stack, float(want.get("steady", STEADY_SECONDS)), tell)
         return self.facts(want)
 
     def facts(self, want: Want) -> Facts:
@@ -128,7 +128,7 @@ class Stacks:
         if not where.manager:
             raise StepFailed(f"this node is no manager of a Swarm ({where.error or where.state})")
 
-    # ------------------------------------------------------------------------------------------ bringing about
+    # --------------------------------------------------------------------------------------- bringing about
 
     def _deploy(self, home: Path, stack: Mapping[str, Any], tell: Tell) -> None:
         name = stack["name"]
@@ -147,9 +147,9 @@ class Stacks:
         record = {"version": _version(stack), "file": path.name, "services": noted}
         files.put(home / name / RECORD, json.dumps(record, indent=1, sort_keys=True) + "\n")
 
-    def _settle(self, home: Path, stack: Mapping[str, Any], tell: Tell) -> None:
-        """Wait until its services run. Folders that they bind are made, should a task have been too early."""
-        end, told = time.monotonic() + self._steady, ""
+    def _settle(self, stack: Mapping[str, Any], seconds: float, tell: Tell) -> None:
+        """Wait until its services run."""
+        end, told = time.monotonic() + seconds, ""
         while True:
             services = self._services(stack["name"])
             for service in services:

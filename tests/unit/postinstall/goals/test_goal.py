@@ -195,6 +195,7 @@ env = { A = "1" }
 [[stack]]
 name = "shop"
 file = "shop.yml"
+env = { PUBLISH = "host" }
 [[image]]
 name = "shop-web"
 """
@@ -222,6 +223,7 @@ name = "shop-web"
     assert stack["path"] == "/srv/shared/stacks"
     assert stack["stacks"][0]["file"] == files["shop.yml"]
     assert len(stack["stacks"][0]["version"]) == 12
+    assert stack["stacks"][0]["env"] == {"PUBLISH": "host"}
     assert goal[StepKey("n1", "swarm-networks")].params["overlays"] == [
         {"name": "back", "subnet": "10.20.0.0/24", "encrypted": True}
     ]
