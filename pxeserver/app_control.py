@@ -96,6 +96,7 @@ class ControlParts:
             address=settings.server.address,
             clusters=stage.clusters,
         )
+        stage.orders.arms = agents.arming.arm_members
         node_system = ClusterNodeShelf(
             store,
             settings.loaders_dir / clusternode.NAME,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -66,11 +66,16 @@ class Applied:
     mended: tuple[StepKey, ...] = ()
 
 
+Arms = Callable[[Iterable[str], str], Awaitable[object]]
+
+
 class ClusterOrders:
     """The orders of people; one at a time."""
 
     def __init__(self, clusters: Clusters) -> None:
         self.clusters = clusters
+        self.arms: Arms | None = None
+        """Lets those of these nodes claim, once, that have no agent yet."""
         self._one = asyncio.Lock()
 
     # ------------------------------------------------------------------------------------------ planning
@@ -141,7 +146,10 @@ class ClusterOrders:
             changed = cluster is None or any(line.action in _DOES for line in planned.plan.lines)
             if cluster is None or changed or self._differs(cluster, planned):
                 cluster = await self._put(planned, cluster, by)
-            return await self._set_going(cluster, changed=changed, mend=mend)
+            applied = await self._set_going(cluster, changed=changed, mend=mend)
+            if self.arms is not None and not cluster.wanted.destroy:
+                await self.arms(tuple(cluster.layout.places), by)
+            return applied
 
     def _differs(self, cluster: RunningCluster, planned: Planned) -> bool:
         before = (cluster.spec, cluster.adjusted, cluster.layout, cluster.record.text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from debian_mirror import Mirror
@@ -14,6 +15,31 @@ from pxeserver.lab import container
 from pxeserver.lab.process import LabError
 
 pytestmark = [pytest.mark.net, pytest.mark.long]
+
+PACKAGES = ("docker.io", "openvswitch-switch", "glusterfs-server", "keepalived")
+STEP = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from pxeserver.agent.join.steps.identity import Identity
+from pxeserver.agent.join.steps.packages import Packages
+
+want = json.loads(sys.argv[3])
+step = {"packages": Packages, "identity": Identity}[want.pop("step")]()
+if sys.argv[2] == "check":
+    print(json.dumps([drift.what for drift in step.check(want)]))
+elif sys.argv[2] == "undo":
+    step.undo(want, print)
+else:
+    print(json.dumps(step.apply(want, lambda line: print(line, file=sys.stderr))))
+"""
+
+
+def step(machine: container.Container, verb: str, name: str, want: dict[str, Any]) -> Any:
+    """Run a step of the agent that is installed there; what it answers."""
+    program = "/usr/local/lib/pxeserver-agent/agent.pyz"
+    words = ("python3", "-c", STEP, program, verb, json.dumps({**want, "step": name}))
+    said = machine.run(*words, timeout=900)
+    return json.loads(said.splitlines()[-1]) if verb != "undo" else None
 
 
 @pytest.mark.parametrize("suite", ["bookworm", "trixie"])
@@ -40,10 +66,55 @@ def test_a_plain_debian_joins_by_one_line(server: Server, tmp_path: Path, suite:
             # Switched off and on again it is the same node, without claiming anew.
             machine.power_cut()
             machine.power_on()
-            eventually(lambda: "in touch" in machine.journal("pxeserver-agent.service"), 30, "not back")
-            assert "this machine is node" not in machine.run(
-                "journalctl", "-b", "-u", "pxeserver-agent.service", "--no-pager"
+            eventually(
+                lambda: machine.journal("pxeserver-agent.service").count("in touch") == 2, 30, "not back"
             )
+            assert machine.journal("pxeserver-agent.service").count("this machine is node") == 1
         finally:
             print(machine.journal("pxeserver-agent.service") if machine.running else "off")
+            mirror.close()
+
+
+@pytest.mark.parametrize("suite", ["bookworm", "trixie"])
+def test_packages_come_from_debian_and_go_again(server: Server, tmp_path: Path, suite: str) -> None:
+    tree = container.make_tree(container.PLAIN, suite=suite)
+    server.start()
+    mirror = Mirror(server.space, ADDRESS)
+    line = json.loads(server.cli("node", "join-command", "plain", "-o", "json").stdout)["line"]
+    with container.Container("plain", server.machines, tmp_path / "c", tree) as machine:
+        try:
+            machine.power_on()
+            machine.run("sh", "-c", f"echo '{mirror.config.strip()}' >/etc/apt/apt.conf.d/01proxy")
+            machine.run("sh", "-c", line, timeout=300)
+            before = machine.run(
+                "sh", "-c", "dpkg-query -W -f '${db:Status-Status} ${Package}\n' | grep ^installed"
+            )
+            gluster = "11111111-2222-3333-4444-555555555555"
+            me = {"hostname": "plain", "machine_id": None, "hosts": {"plain": "10.66.0.50"}}
+            who = {**me, "gluster_uuid": gluster}
+            told = step(machine, "apply", "identity", who)
+            assert step(machine, "check", "identity", who) == [] and len(told["machine_id"]) == 32
+            want = {"release": suite, "packages": dict.fromkeys(PACKAGES)}
+            assert len(step(machine, "check", "packages", want)) == len(PACKAGES)
+            versions = step(machine, "apply", "packages", want)["versions"]
+            assert set(versions) == set(PACKAGES)
+            assert step(machine, "check", "packages", want) == []
+            running = machine.run("ps", "-eo", "comm")
+            for name in ("dockerd", "ovs-vswitchd", "glusterd", "keepalived"):
+                assert name not in running
+            assert machine.run("sh", "-c", "find / -xdev -name gsyncd -type f") == ""
+            # glusterd starts under the UUID that was written before it was there, at its own newest version.
+            machine.run("systemctl", "start", "glusterd", timeout=90)
+            info = machine.run("cat", "/var/lib/glusterd/glusterd.info")
+            assert f"UUID={gluster}" in info
+            assert f"operating-version={versions['glusterfs-server'].split('.')[0]}0000" in info
+            machine.run("systemctl", "stop", "glusterd", timeout=90)
+            step(machine, "undo", "packages", want)
+            assert (
+                machine.run(
+                    "sh", "-c", "dpkg-query -W -f '${db:Status-Status} ${Package}\n' | grep ^installed"
+                )
+                == before
+            )
+        finally:
             mirror.close()

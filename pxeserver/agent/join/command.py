@@ -52,7 +52,10 @@ class Done:
     @property
     def said(self) -> str:
         """Its last lines, for a reason that a person reads."""
-        lines = [line for line in (self.err.strip() or self.out.strip()).splitlines() if line.strip()]
+        told = [line for line in self.err.splitlines() if line.strip()]
+        # Some say no more than "failed" there, and the reason before it on the standard output.
+        more = [line for line in self.out.splitlines() if line.strip()] if len(told) < 3 else []
+        lines = [*more, *told]
         return "\n".join(lines[-TOLD_LINES:]) or f"exit status {self.code}, and it said nothing"
 
 

@@ -91,7 +91,11 @@ class Packages:
         added = [name for name in self._added() if name in installed()]
         if added:
             tell(f"removing {len(added)} packages")
-            need(*_APT, "purge", *added, timeout=900, env=_ENV)
+            need(*_APT, "remove", *added, timeout=900, env=_ENV)
+            purged = run(*_APT, "purge", *added, timeout=900, env=_ENV)
+            if not purged.ok:
+                # Their programs are gone; a folder that is a mount point, for one, cannot be removed.
+                tell(f"some of their files stay: {purged.said}")
         files.remove(self._root / ADDED)
 
     # ------------------------------------------------------------------------------------------ parts

@@ -13,7 +13,7 @@ def test_output_and_status_are_kept():
     done = run("sh", "-c", "cat; echo err >&2; exit 3", input="in")
     assert (done.code, done.out, done.err) == (3, "in", "err\n")
     assert not done.ok
-    assert done.said == "err"
+    assert done.said == "in\nerr"
 
 
 def test_no_shell_and_a_clean_environment(monkeypatch):

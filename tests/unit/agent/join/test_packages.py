@@ -30,8 +30,8 @@ class Apt:
                 name, _, version = word.partition("=")
                 self.have[name] = version or self.archive[name][0]
                 self.have |= {d: self.archive[d][0] for d in self.archive[name][1]}
-        if words[0] == "apt-get" and "purge" in words:
-            for name in words[words.index("purge") + 1 :]:
+        if words[0] == "apt-get" and "remove" in words:
+            for name in words[words.index("remove") + 1 :]:
                 self.have.pop(name, None)
         return Done(0, "", "", words)
 
