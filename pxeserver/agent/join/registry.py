@@ -25,7 +25,7 @@ MODULES: Mapping[str, str] = {
     "swarm-join": "swarm_join",
     "swarm-members": "swarm_members",
     "networks": "networks",
-    "swarm-networks": "networks",
+    "swarm-networks": "swarm_networks",
     "images": "images",
     "compose": "compose",
     "stacks": "stacks",
