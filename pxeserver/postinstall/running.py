@@ -33,6 +33,7 @@ often.
 """
 AIM_SECONDS = 0.05
 """And the goal is not made more often than so."""
+_LONGEST_PAUSE = 30.0
 _GATHERED = 4096
 _PASSWORD = 8
 """Characters of a VRRP password (RFC 2338 section 5.3.6); keepalived takes no more."""
@@ -165,15 +166,16 @@ class RunningCluster:
 
     def aim(self, now: float, *, at_once: bool = False) -> bool:
         """Work the goal out anew where the facts have changed and it is due; whether it was."""
-        begun = time.monotonic()
-        if not self.stale or (begun < self._not_before and not at_once):
+        due = now >= self._not_before or now < self._not_before - _LONGEST_PAUSE  # a clock that was set back
+        if not self.stale or not (due or at_once):
             return False
+        begun = time.monotonic()
         self.stale = False
         aimed = False
         while self._aim_once(now):
             aimed = True
         took = time.monotonic() - begun
-        self._not_before = begun + max(AIM_SECONDS, took / AIM_SHARE)
+        self._not_before = now + min(max(AIM_SECONDS, took / AIM_SHARE), _LONGEST_PAUSE)
         return aimed
 
     def _aim_once(self, now: float) -> bool:
