@@ -25,6 +25,8 @@ PROJECT, SERVICE, HASH = (f"com.docker.compose.{name}" for name in ("project", "
 UP_SECONDS = 500.0
 STEADY_SECONDS = 60.0
 """Until every container of a project has to run, or to have ended well."""
+ENDED_SECONDS = 5.0
+"""Until one that has ended with an error is not started again by the engine."""
 _POLL = 0.5
 TOLD_LINES = "8"
 Containers = dict[str, dict[str, str]]
@@ -110,13 +112,15 @@ class Compose:
 
     def _steady(self, name: str) -> None:
         """Wait until all its containers run; one that has ended with an error is told with its last words."""
-        end = time.monotonic() + STEADY_SECONDS
+        begin = time.monotonic()
         while True:
             bad = {c: one["state"] for c, one in self._containers(name).items() if not _well(one["state"])}
             if not bad:
                 return
-            if time.monotonic() > end:
-                first = sorted(bad)[0]
+            passed = time.monotonic() - begin
+            ended = any(state.startswith("exited") for state in bad.values())
+            if passed > (ENDED_SECONDS if ended else STEADY_SECONDS):
+                first = min(bad, key=lambda name: (not bad[name].startswith("exited"), name))
                 said = run("docker", "logs", "--tail", TOLD_LINES, first, timeout=20)
                 words = (said.out + said.err).strip()
                 raise StepFailed(

@@ -6,6 +6,7 @@ https://docs.docker.com/reference/api/engine/version/v1.41/
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -126,7 +127,9 @@ class Engine:
         target = f"/{VERSION}{quote(path)}" + (f"?{urlencode(words)}" if words else "")
         connection = _Connection(self._path, timeout)
         try:
-            connection.request(method, target, body, {"Content-Type": kind} if kind else {})
+            # An engine that refuses an archive may say so before it has read all of it.
+            with contextlib.suppress(BrokenPipeError):
+                connection.request(method, target, body, {"Content-Type": kind} if kind else {})
             answer = connection.getresponse()
             text = answer.read()
         except TimeoutError:

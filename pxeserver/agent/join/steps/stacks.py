@@ -155,7 +155,8 @@ class Stacks:
             for service in services:
                 status = service.get("UpdateStatus") or {}
                 if status.get("State") in ("paused", "rollback_paused"):
-                    raise StepFailed(f"service {service['Spec']['Name']}: {status.get('Message', 'paused')}")
+                    why = f"{status.get('Message', 'paused')}\n{self._faults([service])}"
+                    raise StepFailed(f"service {service['Spec']['Name']}: {why}")
             waiting = [service for service in services if not _stands(service)]
             if not waiting:
                 return
