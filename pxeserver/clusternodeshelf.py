@@ -43,7 +43,7 @@ class ClusterNodeShelf:
         except (OSError, ValueError, KeyError):
             return False
         files = published.files if published is not None else ()
-        return {file.name: file.sha256 for file in files} != sums
+        return bool({file.name: file.sha256 for file in files} != sums)
 
     def build(self, progress: Progress = print, *, refresh: bool = False) -> Image:
         """Build the image unless it is there as it should be, and publish its files. With `refresh` all
