@@ -24,7 +24,11 @@ _SUMMARY: dict[str, Callable[[Any], list[str]]] = {
         *(f"gateway {r['gateway']} of {r['vnet']}{' with NAT' if r['nat'] else ''}" for r in p["routers"]),
         *(f"address {a['address']}" for a in p["addresses"]),
     ],
-    "brick": lambda p: [f"{p['device']['kind']} {p['device']['path']} for volume {p['volume']}"],
+    "brick": lambda p: (
+        [f"{p['device']['kind']} {p['device']['path']} for volume {p['volume']}"]
+        if p["device"]
+        else ["glusterd without a brick"]
+    ),
     "pool": lambda p: [
         f"volume {p['volume']} of {p['replicas']} bricks"
         f"{' with an arbiter' if p['arbiter'] else ''} on {', '.join(b['node'] for b in p['bricks'])}"

@@ -34,8 +34,9 @@ def swarm_id(layout: Layout, facts: Facts) -> str | None:
     if first := founder(layout, facts):
         return str(facts.steps[StepKey(first, INIT)]["swarm_id"])
     for name, place in layout.everyone.items():
-        if place.manager and _reported(facts, name, JOIN):
-            return str(facts.told[StepKey(name, JOIN)]["swarm_id"])
+        told = facts.told.get(StepKey(name, JOIN), {}).get("swarm_id")
+        if place.manager and told and _reported(facts, name, JOIN):
+            return str(told)
     return None
 
 

@@ -1,7 +1,7 @@
 """What an apply would change: per node and step create, change (from -> to), remove, finish or nothing.
 
 A plan is made before anything is touched, so what steps have yet to tell is assumed: in documents it stands
-as "<n1/brick path>".
+as "<n1/swarm-init swarm_id>".
 """
 
 from __future__ import annotations
@@ -16,7 +16,18 @@ from pxeserver.postinstall.goal import wants
 from pxeserver.postinstall.layout import Layout
 from pxeserver.postinstall.leader import INIT, JOIN, SWARM_MEMBERS, leader
 from pxeserver.postinstall.spec import ClusterSpec
-from pxeserver.postinstall.work import APPLY, GATE, UNDO, Facts, Json, Status, StepKey, StepState, Want
+from pxeserver.postinstall.work import (
+    APPLY,
+    GATE,
+    LEADER_STEPS,
+    UNDO,
+    Facts,
+    Json,
+    Status,
+    StepKey,
+    StepState,
+    Want,
+)
 
 _ROUNDS = 12
 """More than the longest chain of facts: brick, volume, gate, members, stacks."""
@@ -85,7 +96,8 @@ def plan(
     """The plan of this spec and layout, against where the steps stand; `facts` are those of these states."""
     known = {s.key: s for s in states}
     goal = foreseen(spec, layout, facts, former_leader)
-    lines = [_line(key, want, known.get(key)) for key, want in goal.items()]
+    shared = {k.step: s for k, s in sorted(known.items()) if k.step in LEADER_STEPS and s.params}
+    lines = [_line(k, want, known.get(k) or shared.get(k.step)) for k, want in goal.items()]
     return Plan(tuple(lines), tuple(_waiting(spec, layout)))
 
 
@@ -94,7 +106,7 @@ def foreseen(
 ) -> dict[StepKey, Want]:
     """The goal as it will be when every step has told what it has to tell."""
     seen = set(layout.everyone)
-    lead = leader(layout, seen, facts, former_leader)
+    lead = former_leader
     facts = replace(
         facts,
         password=facts.password or "<password>",
@@ -103,6 +115,8 @@ def foreseen(
     )
     goal: dict[StepKey, Want] = {}
     for _ in range(_ROUNDS):
+        # One that leaves and leads hands over on the way.
+        lead = leader(layout, seen, facts, lead)
         goal = wants(spec, layout, facts, lead)
         told = {k: f for k, w in goal.items() if (f := _assumed(k, w)) and _news(k, f, facts)}
         if not told:
@@ -125,12 +139,15 @@ def _assumed(key: StepKey, want: Want) -> Json:
     if want.verb == UNDO:
         return {}
     names = {
-        "brick": ("path", "uuid"),
+        "brick": ("uuid",),
         "pool": ("volume_id",),
         INIT: ("swarm_id", "node_id"),
         JOIN: ("node_id",),
     }
     told: dict[str, Any] = {n: f"<{key} {n}>" for n in names.get(key.step, ())}
+    if key.step == "brick":
+        # Where the agent puts it; a member that comes back puts it where it was.
+        told["path"] = f"{want.params['mount']}/{want.params['volume']}"
     if key.step == GATE:
         told = {"passed": True}
     if key.step == SWARM_MEMBERS:

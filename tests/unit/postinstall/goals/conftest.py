@@ -135,7 +135,10 @@ class Cluster:
 
     def _told(self, key: StepKey, want: Want) -> tuple[dict[str, Any], dict[str, Any]]:
         if key.step == "brick":
-            return {"path": "/srv/brick/data", "uuid": want.params["gluster_uuid"]}, {}
+            return {
+                "path": f"{want.params['mount']}/{want.params['volume']}",
+                "uuid": want.params["gluster_uuid"],
+            }, {}
         if key.step == "pool":
             return {"volume_id": "volume-1"}, {}
         if key.step == "gate":

@@ -77,7 +77,7 @@ def test_the_documents_of_the_contract(lab: Any) -> None:
     assert docs["pool"]["bricks"][0] == {
         "node": "n1",
         "address": "10.77.0.11",
-        "path": "/srv/brick/data",
+        "path": "/srv/brick/shared",
         "arbiter": False,
     }
     assert docs["pool"]["replicas"] == 3

@@ -97,3 +97,9 @@ def test_differences_name_the_element() -> None:
         "dns[10.0.0.2]: added 10.0.0.2",
         "mtu: 1 -> none",
     )
+
+
+def test_a_pool_member_without_a_brick_is_told_as_such(lab: Any, lab_text: str) -> None:
+    planned = str(_plan(lab, lab_text.replace("replicas = 3", "replicas = 2")))
+    assert "n3 brick: create (glusterd without a brick)" in planned
+    assert "n2 brick: create (loop /var/lib/pxeserver-agent/bricks/shared.img for volume shared)" in planned
