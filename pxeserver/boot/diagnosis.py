@@ -118,9 +118,26 @@ _STAGE_WORDS = {
 }
 
 
+def silence(events: Sequence[Event]) -> Diagnosis | None:
+    """Why the newest request among these events of one attempt was answered with silence; None where it was
+    not.
+
+    Needs no waiting, other than a diagnosis: the server itself knows.
+    """
+    last = _last(events)
+    return _ignored(last) if last is not None and last.kind is EventKind.IGNORED else None
+
+
 def _last(events: Sequence[Event]) -> Event | None:
-    """The newest event that says how far the machine has come."""
-    return next((event for event in reversed(events) if event.kind not in _PASSING), None)
+    """The newest event that says how far the machine has come.
+
+    The address that a full DHCP server gives to everybody does not, where the boot was answered with silence.
+    """
+    telling = [event for event in events if event.kind not in _PASSING]
+    if not telling:
+        return None
+    about_boot = next((e for e in reversed(telling) if e.kind is not EventKind.ADDRESS_GIVEN), telling[-1])
+    return about_boot if about_boot.kind is EventKind.IGNORED else telling[-1]
 
 
 def _of_attempt(events: Sequence[Event], now: float, windows: Windows) -> Diagnosis | None:

@@ -121,10 +121,8 @@ class Row:
         if event["kind"] == "ignored" and self.stage not in ("", "discovered", "ignored"):
             return  # a boot that goes on is not hidden by a packet that needed no answer
         self.stage = event["kind"]
-        named = (
-            detail.get("file") or detail.get("text") or detail.get("reason") or detail.get("address") or ""
-        )
-        self.text = str(named)
+        names = ("file", "text", "detail", "reason", "address")
+        self.text = str(next((detail[name] for name in names if detail.get(name)), ""))
         if self.stage in ("file-started", "loader-started", "install-started"):
             self.begun = now
         total, done = detail.get("total"), detail.get("bytes")

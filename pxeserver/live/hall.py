@@ -238,7 +238,8 @@ class Hall:
         return record
 
     async def attempts(self, limit: int = 100, node: str | None = None) -> Sequence[Mapping[str, Any]]:
-        """The newest attempts first, each with its newest step and, where it was closed, the diagnosis."""
+        """The newest attempts first, each with its newest step and, where it was closed or is ignored, the
+        diagnosis."""
         known = self.node(node) if node is not None else None
         if node is not None and known is None:
             raise Missing("node", node)

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import asdict, fields, replace
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import case, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from pxeserver.boot.diagnosis import silence
 from pxeserver.boot.model import Event, EventKind
 from pxeserver.storage.nodes import parts
 from pxeserver.storage.records import AttemptRecord
@@ -113,6 +114,10 @@ class AttemptLog:
         ]
         statement = upsert(AttemptRow)
         new = statement.excluded
+        # An address is no answer to a boot that was ignored: why it was stays.
+        given, old = EventKind.ADDRESS_GIVEN.value, AttemptRow.stage
+        alone = (new.stage == given) & ((old == given) | (old == EventKind.IGNORED.value))
+        alone &= new.text == ""
         changed = {
             "last": func.max(AttemptRow.last, new.last),
             "stage": new.stage,
@@ -121,9 +126,9 @@ class AttemptLog:
             "address": func.coalesce(new.address, AttemptRow.address),
             # A sign of life opens an attempt again that was thought to be over.
             "closed": None,
-            "diagnosis": "",
-            "text": "",
-            "next_step": "",
+            "diagnosis": case((alone, AttemptRow.diagnosis), else_=new.diagnosis),
+            "text": case((alone, AttemptRow.text), else_=new.text),
+            "next_step": case((alone, AttemptRow.next_step), else_=new.next_step),
         }
         statement = statement.on_conflict_do_update(index_elements=["id"], set_=changed)
         await self._connection.execute(statement, rows)
@@ -147,13 +152,23 @@ class AttemptLog:
 
 
 def _summary(attempt: str, steps: list[Event], known: set[int]) -> AttemptRecord:
-    """The attempt as these steps alone would make it."""
-    newest = max(steps, key=lambda step: step.at)
+    """The attempt as these steps alone would make it, with the reason where the server stays silent."""
+    steps = sorted(steps, key=lambda step: step.at)
+    newest, why = steps[-1], silence(steps)
     node_id = next((s.node_id for s in reversed(steps) if s.node_id in known), None)
     address = next((str(s.detail["address"]) for s in reversed(steps) if s.detail.get("address")), None)
-    first = min(step.at for step in steps)
     return AttemptRecord(
-        attempt, newest.mac, node_id, address, first, newest.at, newest.kind.value, len(steps)
+        attempt,
+        newest.mac,
+        node_id,
+        address,
+        steps[0].at,
+        newest.at,
+        newest.kind.value,
+        len(steps),
+        diagnosis=why.code if why else "",
+        text=why.text if why else "",
+        next_step=why.next_step if why else "",
     )
 
 

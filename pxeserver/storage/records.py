@@ -79,7 +79,8 @@ class InventoryRecord:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """One boot of one machine. `closed` is None while it goes on; then the diagnosis may say why it ended."""
+    """One boot of one machine. `closed` is None while it goes on; then the diagnosis says why it ended, if
+    that is known. One that goes on has a diagnosis only while its requests are answered with silence."""
 
     id: str
     mac: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pxeserver.boot.diagnosis import DEFAULT_WINDOWS, Windows, diagnose
+from pxeserver.boot.diagnosis import DEFAULT_WINDOWS, Windows, diagnose, silence
 from pxeserver.boot.diagnosis_texts import TEXTS
 from pxeserver.boot.model import Event, EventKind
 
@@ -150,3 +150,14 @@ def test_every_text_says_what_to_do() -> None:
         assert text.endswith((".", "}"))
         assert next_step.endswith(".")
         assert len(text) < 400
+
+
+def test_an_address_does_not_hide_that_the_boot_was_ignored() -> None:
+    ignored = [*events(K.DISCOVERED, K.IGNORED, reason="dry-run"), *events(K.ADDRESS_GIVEN, start=5)]
+    assert (found := diagnose(ignored, 6)) is not None
+    assert found == silence(ignored)
+    assert "dry-run" in found.text
+    offered = [*ignored, *events(K.DISCOVERED, K.OFFERED, K.ADDRESS_GIVEN, start=10)]
+    assert diagnose(offered, 14) is None
+    assert silence(offered) is None
+    assert silence([]) is None

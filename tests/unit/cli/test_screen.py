@@ -139,6 +139,8 @@ def test_the_board_shows_why_a_machine_is_ignored_but_not_over_a_boot_that_goes_
     board.take(event("discovered"), 0.0)
     board.take(event("ignored", reason="no-loader"), 0.0)
     assert (board.rows["abc"].stage, board.rows["abc"].text) == ("ignored", "no-loader")
+    board.take(event("ignored", reason="no-loader", detail="no boot loader for architecture 27"), 0.5)
+    assert board.rows["abc"].text == "no boot loader for architecture 27"
     board.take(event("offered"), 1.0)
     board.take(event("ignored", reason="other-server"), 2.0)
     assert board.rows["abc"].stage == "offered"

@@ -39,6 +39,35 @@ async def test_a_silent_attempt_is_closed_with_its_diagnosis(hall: Hall, event, 
     assert again.closed is None, "a sign of life opens it again"
 
 
+async def test_why_a_machine_is_ignored_is_to_be_read_at_once(hall: Hall, event, clock) -> None:
+    async def shown(*steps: tuple[EventKind, dict[str, str]]) -> tuple[str, str, str]:
+        for kind, detail in steps:
+            hall.ingest_event(event(kind, "a1", **detail))  # some within one tick of the clock
+        await hall.settled()
+        (boot,) = await hall.attempts(10)
+        assert bool(boot["text"]) == bool(boot["next_step"]) == bool(boot["diagnosis"])
+        assert boot["closed"] is None
+        return boot["stage"], boot["diagnosis"], boot["text"]
+
+    why = {"reason": "no-loader", "detail": "no boot loader for architecture 27"}
+    stage, code, text = await shown((EventKind.DISCOVERED, {}), (EventKind.IGNORED, why))
+    assert (stage, code) == ("ignored", "no-loader")
+    assert "no boot loader for architecture 27" in text
+    clock.now += 1
+    given = (EventKind.ADDRESS_GIVEN, {"address": "10.0.0.9"})
+    assert await shown(given) == ("address-given", "no-loader", text), "an address is no answer to a boot"
+    clock.now += 1
+    assert await shown((EventKind.IGNORED, why), given) == ("address-given", "no-loader", text)
+    clock.now += 1
+    stage, code, text = await shown((EventKind.IGNORED, {"reason": "dry-run"}))
+    assert (stage, code) == ("ignored", "ignored")
+    assert "dry-run" in text
+    clock.now += 1
+    assert await shown((EventKind.OFFERED, {})) == ("offered", "", ""), "now it is answered"
+    clock.now += 1
+    assert await shown(given) == ("address-given", "", "")
+
+
 async def test_shorter_silences_are_looked_for_in_time(hall: Hall, event, clock) -> None:
     windows = Windows.of(replace(DEFAULT_WINDOWS, after_offer=6.0))
     assert (windows.quiet, windows.look_every) == (6.0, 2.0)
