@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 BY = "clusters"
 """Who edits the nodes when members come and go."""
 _TICK_SECONDS = 1.0
+_STRANGER_SECONDS = 10.0
 _CANCEL_SECONDS = 1.0
 """An agent that is still at what it was told to leave is told again so often."""
 
@@ -67,8 +68,7 @@ class Clusters:
         self.box = box
         self.clock = clock
         self.running: dict[str, RunningCluster] = {}
-        self.strangers: set[str] = set()
-        """Nodes whose agents ask and that are in no cluster."""
+        self._strangers: dict[str, float] = {}
         self.news = asyncio.Event()
         """Somebody who may become a member has appeared."""
         self.images = images
@@ -143,7 +143,7 @@ class Clusters:
 
     def _index(self) -> None:
         self._of_node = {node: c.name for c in self.running.values() for node in c.layout.everyone}
-        self.strangers -= self._of_node.keys()
+        self._strangers = {n: at for n, at in self._strangers.items() if n not in self._of_node}
 
     def find(self, name: str) -> RunningCluster:
         """The cluster of this name; Missing where there is none."""
@@ -177,6 +177,9 @@ class Clusters:
         await self.ready()
         loop = asyncio.get_running_loop()
         ends = loop.time() + min(max(report.wait, 0.0), LONGEST_WAIT)
+        if report.facts is not None and (known := self.hall.node(node)) is not None:
+            async with self.hall.database.write() as connection:
+                await ClusterTable(connection, self.box).put_agent_facts(known.id, report.facts)
         turn = self._turns[node] = self._turns.get(node, 0) + 1
         wake = self._wakes.setdefault(node, asyncio.Event())
         wake.set()  # an older poll of this node, whose caller is gone, is not to be given its work
@@ -215,8 +218,10 @@ class Clusters:
         return Answer(handed.work, handed.cancel), min(pause, _TICK_SECONDS) if cluster.stale else pause
 
     def _is_stranger(self, node: str) -> None:
-        if node not in self.strangers:
-            self.strangers.add(node)
+        """Somebody asks who is in no cluster: clusters that wait for members look whether it is one."""
+        now = self.clock()
+        if now > self._strangers.get(node, 0.0) + _STRANGER_SECONDS:
+            self._strangers[node] = now
             self.news.set()
 
     def _wake(self, cluster: RunningCluster, but: str = "") -> None:

@@ -273,6 +273,12 @@ class Coordinator:
         """Whether nothing was heard of this node for AWAY_SECONDS."""
         return now - self._node(name).seen > AWAY_SECONDS
 
+    def looked_at(self, name: str, work_id: str) -> str:
+        """The step that this node was looking at for drift by this work; "" where it was not."""
+        node = self._nodes.get(name)
+        look = node.checking if node is not None else None
+        return look.step if look is not None and look.id == work_id else ""
+
     def last_seen(self, name: str) -> float | None:
         """When this node was heard last; None: not since this coordinator was made."""
         node = self._nodes.get(name)

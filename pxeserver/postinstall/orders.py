@@ -21,7 +21,7 @@ from pxeserver.postinstall.checks import check
 from pxeserver.postinstall.circumstances import Circumstances, check_against
 from pxeserver.postinstall.clusters import BY, Clusters
 from pxeserver.postinstall.layingout import lay_out
-from pxeserver.postinstall.layout import Layout
+from pxeserver.postinstall.layout import Candidate, Layout
 from pxeserver.postinstall.neighbours import own_addresses
 from pxeserver.postinstall.plan import Action, Plan, plan
 from pxeserver.postinstall.running import RunningCluster, new_password, spec_json
@@ -118,6 +118,8 @@ class ClusterOrders:
         clusters, hall = self.clusters, self.clusters.hall
         found = await candidates.read(hall, clusters.of_node, spec.members.nodes)
         cluster = clusters.running.get(spec.name)
+        if cluster is not None:
+            found = [_as_laid_out(seen, cluster.layout) for seen in found]
         now = clusters.clock()
         others = [c for c in clusters.running.values() if c.name != spec.name]
         return Circumstances(
@@ -248,13 +250,16 @@ class ClusterOrders:
             for name in list(self.clusters.running):
                 try:
                     await self._admit(name)
-                except (Unavailable, ConfigErrors, Refused) as error:
+                except Unavailable:
+                    continue
+                except (ConfigErrors, Refused) as error:
                     if (cluster := self.clusters.running.get(name)) is not None:
                         cluster.notes = tuple(str(error).splitlines())
 
     async def _admit(self, name: str) -> None:
         cluster = self.clusters.running[name]
-        if cluster.wanted.destroy or cluster.record.state == "stopped":
+        waits = cluster.notes or cluster.spec.members.select
+        if not waits or cluster.wanted.destroy or cluster.record.state == "stopped":
             return
         planned = await self.plan_change(name, cluster.adjusted)
         if planned.layout.places.keys() > cluster.layout.places.keys():
@@ -263,6 +268,17 @@ class ClusterOrders:
     async def _found(self, name: str) -> RunningCluster:
         await self.clusters.ready()
         return self.clusters.find(name)
+
+
+def _as_laid_out(seen: Candidate, layout: Layout) -> Candidate:
+    """A member that tells another address than the one it joined with (of a vNet, where it has no default
+    route) does not speak of its uplink.
+    """
+    place = layout.everyone.get(seen.name)
+    if place is None or seen.address == place.address:
+        return seen
+    uplink = {name: getattr(place, name) for name in ("address", "mac", "gateway", "dns", "mtu")}
+    return replace(seen, **uplink)
 
 
 def _stamp(old: Stamp | None, by: str, now: float) -> Stamp:

@@ -33,6 +33,8 @@ often.
 """
 AIM_SECONDS = 0.05
 """And the goal is not made more often than so."""
+DRIFT_SECONDS = 60.0
+"""When a node was looked at last is written no more often, as long as nothing else is found."""
 _LONGEST_PAUSE = 30.0
 _GATHERED = 4096
 _PASSWORD = 8
@@ -243,11 +245,19 @@ class RunningCluster:
         member = self.members.get(node)
         if member is None:
             return
+        lines = member.drift
         if report.drift is not None:
             lines = tuple(msgspec.to_builtins(line) for line in report.drift)
-            if lines != member.drift or member.drift_at is None or now > member.drift_at + 60:
-                self.members[node] = replace(member, drift=lines, drift_at=now)
-                self.pending.members.add(node)
+        for result in report.done:
+            if result.ok and (step := self.coordinator.looked_at(node, result.id)):
+                lines = tuple(line for line in lines if line["step"] != step) + drift_of(step, result.facts)
+                member = replace(member, drift_at=now)
+        if report.drift is not None and (member.drift_at is None or now > member.drift_at + DRIFT_SECONDS):
+            member = replace(member, drift_at=now)
+        member = replace(member, drift=lines)
+        if member != self.members[node]:
+            self.members[node] = member
+            self.pending.members.add(node)
 
     def came_anew(self, node: str, now: float) -> None:
         """A node's agent holds a new key: what was done on it is not there any more."""
@@ -310,3 +320,12 @@ def spec_json(spec: ClusterSpec) -> dict[str, Any]:
     """A spec for the database: without where its keys stood in the file."""
     plain: dict[str, Any] = msgspec.to_builtins(replace(spec, source=Source()))
     return plain
+
+
+def drift_of(step: str, facts: Json) -> tuple[dict[str, str], ...]:
+    """What a look at a step has found to have drifted."""
+    told = facts.get("drift")
+    lines = told if isinstance(told, list) else []
+    names = ("what", "want", "have")
+    found = [line for line in lines if isinstance(line, Mapping)]
+    return tuple({"step": step, **{n: str(line.get(n, "")) for n in names}} for line in found)

@@ -14,7 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from pxeserver.postinstall.work import Status, StepKey, StepState
 from pxeserver.storage.records import Stamp
 from pxeserver.storage.secretbox import SecretBox
-from pxeserver.storage.tables_cluster import ClusterMemberRow, ClusterRow, ClusterStepRow, StackVersionRow
+from pxeserver.storage.tables_cluster import (
+    AgentRow,
+    ClusterMemberRow,
+    ClusterRow,
+    ClusterStepRow,
+    StackVersionRow,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +146,11 @@ class ClusterTable:
         for table in (ClusterMemberRow, ClusterStepRow):
             statement = delete(table).where(table.cluster_id == cluster_id, table.node.in_(names))
             await self._connection.execute(statement)
+
+    async def put_agent_facts(self, node_id: int, facts: Mapping[str, Any]) -> None:
+        """Keep what a node's agent tells of its machine."""
+        statement = update(AgentRow).where(AgentRow.node_id == node_id)
+        await self._connection.execute(statement.values(facts=dict(facts)))
 
     # -------------------------------------------------------------------------------- steps
 

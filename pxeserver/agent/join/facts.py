@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pxeserver.agent import sysfs
+from pxeserver.agent import disks, sysfs
+from pxeserver.agent.join import place
 
 _SIOCGIFADDR = 0x8915
 _MOST = 64
@@ -35,6 +36,9 @@ def gather(sys_folder: Path = Path("/sys")) -> dict[str, Any]:
         "arch": os.uname().machine,
         "cpus": os.cpu_count() or 1,
         "agent_python": sys.executable,
+        "uplink": place.uplink(sys_folder),
+        "diskless": place.diskless(),
+        "disks": disks.disks(sys_folder),
     }
 
 
