@@ -76,7 +76,8 @@ class Networks:
 
     def _there(self) -> dict[str, dict[str, Any]]:
         found = self._engine.listed("/networks", label=f"{OURS}={KIND}")
-        return {network["Name"]: _told(network) for network in found}
+        # A network that takes its settings from one of these has its labels too.
+        return {network["Name"]: _told(network) for network in found if network.get("ConfigOnly")}
 
 
 def node_name(vnet: Mapping[str, Any]) -> str:

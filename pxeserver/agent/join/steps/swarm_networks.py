@@ -63,12 +63,13 @@ class SwarmNetworks:
             self._remove(name)
 
     def _create(self, name: str, parts: Mapping[str, Any]) -> None:
-        body: Network = {"Name": name, "CheckDuplicate": True, "Labels": {OURS: KIND}, "Attachable": True}
+        body: Network = {"Name": name, "CheckDuplicate": True, "Attachable": True}
         if parts["kind"] == "macvlan":
             body |= {"Driver": "macvlan", "Scope": "swarm", "ConfigFrom": {"Network": parts["config"]}}
         else:
             body |= {"Driver": "overlay", "IPAM": {"Config": [{"Subnet": parts["subnet"]}]}}
             body["Options"] = {"encrypted": ""} if parts["encrypted"] else {}
+            body["Labels"] = {OURS: KIND}
         try:
             self._engine.post("/networks/create", body)
         except QuorumLost as why:
@@ -105,16 +106,22 @@ class SwarmNetworks:
         try:
             # The local copy of a network says nothing of it while no container of this node uses it.
             self._engine.get("/swarm")
-            found = self._engine.listed("/networks", label=f"{OURS}={KIND}")
+            found = self._engine.listed("/networks", scope="swarm")
         except QuorumLost as why:
             raise swarm.quorum_lost(where, why.reason) from why
-        return [network for network in found if network["Scope"] == "swarm"]
+        return [network for network in found if _ours(network)]
 
     def _there_ids(self) -> dict[str, str]:
         return {network["Name"]: network["Id"] for network in self._listed()}
 
     def _there(self) -> dict[str, dict[str, Any]]:
         return {network["Name"]: _told(network) for network in self._listed()}
+
+
+def _ours(network: Network) -> bool:
+    """Whether the agent made it. One that takes its settings from each node's own may have no label."""
+    source = (network.get("ConfigFrom") or {}).get("Network")
+    return source == f"{network['Name']}-node" or (network.get("Labels") or {}).get(OURS) == KIND
 
 
 def _wanted(want: Want) -> dict[str, dict[str, Any]]:
