@@ -23,7 +23,7 @@ from typing import Any
 from pxeserver import descriptors, logs, mounts, privileges
 from pxeserver.config import ConfigErrors, Settings
 from pxeserver.notify import keep_watchdog_fed, notify
-from pxeserver.run import CONFIG, FLAGS
+from pxeserver.run import CONFIG, FLAGS, leave
 from pxeserver.supervisor import EXIT_CONFIGURATION, EXIT_HOPELESS, PARENT, WAIT
 
 log = logging.getLogger(__name__)
@@ -158,4 +158,4 @@ async def _control(settings: Settings, stop: asyncio.Event) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    leave(main())

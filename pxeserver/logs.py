@@ -115,4 +115,14 @@ def start(process: str, level: str, stream: TextIO | None = None) -> None:
     logging.getLogger("pxeserver").setLevel(level.upper())
     logging.raiseExceptions = False  # a closed terminal is no reason to print traces
     listener.start()
-    atexit.register(listener.stop)
+    _listeners.append(listener)
+
+
+def stop() -> None:
+    """Write what still waits, and end the writing threads."""
+    while _listeners:
+        _listeners.pop().stop()
+
+
+_listeners: list[QueueListener] = []
+atexit.register(stop)
