@@ -216,7 +216,7 @@ class LeaseTable:
 
     def _rescan(self, ranges: list[_Pool], now: float, barred: Callable[[str], bool]) -> str | None:
         for pool in ranges:
-            if now - pool.scanned < _RESCAN_SECONDS:
+            if 0 <= now - pool.scanned < _RESCAN_SECONDS:  # a clock that was set back does not stop it
                 continue
             pool.scanned, pool.next = now, pool.first
             pool.freed = [(e.expires, n) for n, e in self._entries.items() if n in pool]

@@ -81,6 +81,16 @@ def test_barred_addresses_come_back_when_the_bar_is_lifted() -> None:
     assert table.choose("c", POOL, NOW + 61) == "10.0.0.10"
 
 
+def test_a_full_pool_is_looked_through_also_after_the_clock_was_set_back() -> None:
+    table = LeaseTable()
+    for client in "abc":
+        take(table, client, seconds=9999)
+    assert table.choose("d", POOL, NOW, barred=lambda a: True) is None
+    table.put(lease("10.0.0.11", "b", NOW - 900, RELEASED))
+    table._pools[POOL[0]].freed.clear()  # as a reservation does that is taken away again
+    assert table.choose("d", POOL, NOW - 800) == "10.0.0.11"
+
+
 def test_an_offer_holds_the_address_for_a_while() -> None:
     table = LeaseTable()
     table.hold("10.0.0.10", "a", "mac-a", NOW)

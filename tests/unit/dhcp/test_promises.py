@@ -167,3 +167,34 @@ async def test_a_card_that_renews_while_another_asks_keeps_its_address() -> None
         packed("10.77.0.20"), packed("10.77.0.100"),
     ]  # fmt: skip
     await bench.server.stop()
+
+
+@pytest.mark.parametrize("jump", [-86_400.0, -7200.0, 7200.0, 86_400.0])
+async def test_a_clock_that_jumps_breaks_no_renewal(jump: float) -> None:
+    bench = Bench(FakePlane(SUBNET))
+    address = await bench.lease()
+    others = await bench.lease(OTHER)
+    bench.plane.time += jump
+    for mac, held in ((seeds.MAC, address), (OTHER, others)):
+        renewal = unicast(seeds.from_client(3, ciaddr=held, mac=mac), held)
+        assert kind(await bench.reply(renewal)) == 5, "the lease goes on"
+        entry = bench.plane.leases.get(held)
+        assert entry is not None
+        assert entry.expires == bench.plane.time + SUBNET.lease_seconds, "as the client counts it"
+    assert await bench.lease(b"\x02\0\0\0\0\x03") not in (address, others)
+    assert await bench.lease() == address
+    await bench.server.stop()
+
+
+async def test_after_a_jump_forward_an_address_in_use_is_found_by_asking() -> None:
+    """To the table the lease has ended; its client, who counts for itself, still has it."""
+    bench = Bench(FakePlane(Subnet(SUBNET.network, SUBNET.mode, (("10.77.0.100", "10.77.0.101"),))))
+    address = await bench.lease()
+    await bench.lease(OTHER)
+    bench.plane.time += 10 * SUBNET.lease_seconds
+    bench.check.used = {address}
+    third = broadcast(seeds.from_client(1, mac=b"\x02\0\0\0\0\x03"))
+    offer = await bench.reply(third)
+    assert offer.yiaddr == packed("10.77.0.101")
+    assert address in bench.check.asked
+    await bench.server.stop()
