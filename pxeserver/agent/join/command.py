@@ -70,6 +70,12 @@ class Limits(threading.local):
 limits = Limits()
 
 
+def abandoned() -> bool:
+    """Whether the work of this thread is over or given up: for steps that wait by themselves."""
+    late = time.monotonic() >= limits.deadline
+    return late or (limits.given_up is not None and limits.given_up.is_set())
+
+
 def run(
     *words: str,
     timeout: float = 60.0,

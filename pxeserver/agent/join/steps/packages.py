@@ -8,12 +8,14 @@ has everything, nothing is left to do.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pxeserver.agent.join import files
-from pxeserver.agent.join.command import need, run
+from pxeserver.agent.join.command import abandoned, need, run
 from pxeserver.agent.join.facts import os_release
 from pxeserver.agent.join.step import Drift, Facts, StepFailed, Tell, Want
 
@@ -22,6 +24,11 @@ PINS = Path("etc/apt/preferences.d/pxeserver-agent.pref")
 POLICY = Path("usr/sbin/policy-rc.d")
 ADDED = Path("var/lib/pxeserver-agent/packages.json")
 """Which packages came with this step: `undo` takes those away and no others."""
+BEFORE = Path("var/lib/pxeserver-agent/packages-before.json")
+"""What was installed before the installation that is under way, or was cut off."""
+LOCK = Path("var/lib/dpkg/lock-frontend")
+LOCK_SECONDS = 900.0
+"""An installation that goes on after its agent was killed is waited for so long."""
 _ENV = {"DEBIAN_FRONTEND": "noninteractive", "APT_LISTCHANGES_FRONTEND": "none"}
 _APT = (
     "apt-get",
@@ -66,6 +73,8 @@ class Packages:
     def apply(self, want: Want, tell: Tell) -> Facts:
         """Install what is missing, pin it, keep geo-replication from running. StepFailed."""
         self._check_release(want)
+        self._wait_for_others(tell)
+        self._remember()
         wanted = _wanted(want)
         have = installed(tuple(wanted))
         missing = {n: v for n, v in wanted.items() if n not in have or (v and have[n] != v)}
@@ -88,7 +97,7 @@ class Packages:
         for path in _GSYNCD:
             if (self._root / (path + _ASIDE)).exists():
                 run("dpkg-divert", "--local", "--rename", "--remove", f"/{path}")
-        added = [name for name in self._added() if name in installed()]
+        added = sorted(_removable(self._added()))
         if added:
             tell(f"removing {len(added)} packages")
             need(*_APT, "remove", *added, timeout=900, env=_ENV)
@@ -96,7 +105,9 @@ class Packages:
             if not purged.ok:
                 # Their programs are gone; a folder that is a mount point, for one, cannot be removed.
                 tell(f"some of their files stay: {purged.said}")
+                run("dpkg", "--configure", "-a", timeout=600, env=_ENV)
         files.remove(self._root / ADDED)
+        files.remove(self._root / BEFORE)
 
     # ------------------------------------------------------------------------------------------ parts
 
@@ -113,27 +124,56 @@ class Packages:
             raise StepFailed(f"this node runs {name}, and the cluster wants {want['release']}", retry=False)
 
     def _install(self, missing: Mapping[str, str | None], tell: Tell) -> None:
-        before = set(installed())
+        files.put(self._root / BEFORE, json.dumps(sorted(installed())), 0o600)
         words = [f"{name}={version}" if version else name for name, version in sorted(missing.items())]
         tell(f"installing {' '.join(words)}")
         files.remove(self._root / PINS)  # they would forbid a version that is wanted now
         install = (*_APT, "install", "--no-install-recommends", "--allow-downgrades", *words)
-        done = run(*install, timeout=1800, env=_ENV)
-        if not done.ok:
-            tell("reading the package lists again")
-            need(*_APT, "update", timeout=600, env=_ENV)
-            try:
-                done = run(*install, timeout=1800, env=_ENV)
-            finally:
-                self._remember(set(installed()) - before)
+        try:
+            done = run(*install, timeout=1800, env=_ENV)
             if not done.ok:
-                raise StepFailed(f"apt-get install: {done.said}")
-        self._remember(set(installed()) - before)
+                tell("reading the package lists again")
+                need(*_APT, "update", timeout=600, env=_ENV)
+                done = run(*install, timeout=1800, env=_ENV)
+        finally:
+            self._remember()
+        if not done.ok:
+            raise StepFailed(f"apt-get install: {done.said}")
 
-    def _remember(self, new: set[str]) -> None:
+    def _wait_for_others(self, tell: Tell) -> None:
+        """Until no package is being installed by anybody: by our own apt-get of before the agent was killed,
+        or by the system's nightly upgrade. StepFailed.
+        """
+        path = self._root / LOCK
+        end = time.monotonic() + LOCK_SECONDS
+        if not path.exists():
+            return
+        with path.open("r+b") as lock:
+            told = False
+            while time.monotonic() < end and not abandoned():
+                try:
+                    fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    if not told:
+                        tell("waiting for another installation on this node to end")
+                    told = True
+                    time.sleep(1.0)
+                    continue
+                return
+        raise StepFailed("another installation on this node does not end: `ps -ef | grep -e apt -e dpkg`")
+
+    def _remember(self) -> None:
+        """Note what the newest installation has brought, also one that was cut off."""
+        try:
+            before = set(json.loads(files.read(self._root / BEFORE) or "null") or ())
+        except ValueError:
+            before = set()
+        if not before:
+            return
+        new = set(installed()) - before
         if new - self._added():
-            names = sorted(self._added() | new)
-            files.put(self._root / ADDED, json.dumps(names), 0o600)
+            files.put(self._root / ADDED, json.dumps(sorted(self._added() | new)), 0o600)
+        files.remove(self._root / BEFORE)
 
     def _added(self) -> set[str]:
         try:
@@ -185,3 +225,25 @@ def installed(names: tuple[str, ...] = ()) -> dict[str, str]:
     )
     rows = (line.split("\t") for line in done.out.splitlines())
     return {row[0]: row[2] for row in rows if len(row) == 3 and row[1] == "installed"}
+
+
+def _removable(added: set[str]) -> set[str]:
+    """Those of these that are installed and that no essential package needs: what came as a dependency may
+    be a part of the system by now (e2fsprogs in trixie).
+    """
+    form = "${Package}\\t${db:Status-Status}\\t${Essential}${Important}${Protected}\\t${Pre-Depends}, ${Depends}\\n"
+    rows = (line.split("\t") for line in run("dpkg-query", "-W", "-f", form, timeout=60).out.splitlines())
+    needs: dict[str, set[str]] = {}
+    stays: list[str] = []
+    for row in rows:
+        if len(row) == 4 and row[0] in added and row[1] == "installed":
+            words = row[3].replace("|", ",").split(",")
+            needs[row[0]] = {word.split("(")[0].split(":")[0].strip() for word in words}
+            stays += [row[0]] if "yes" in row[2] else []
+    kept: set[str] = set()
+    while stays:
+        name = stays.pop()
+        if name not in kept:
+            kept.add(name)
+            stays += needs[name] & needs.keys()
+    return needs.keys() - kept

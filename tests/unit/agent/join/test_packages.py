@@ -1,5 +1,9 @@
 """Step packages, with apt-get and dpkg played."""
 
+import subprocess
+import sys
+import time
+
 import pytest
 
 from pxeserver.agent.join import command
@@ -15,11 +19,20 @@ class Apt:
     def __init__(self, root):
         self.root, self.have = root, {"base": "1"}
         self.archive = {"docker.io": ("20.10", ["runc"]), "keepalived": ("2.2", []), "runc": ("1.1", [])}
-        self.calls, self.policy, self.fails = [], [], ""
+        self.calls, self.policy, self.fails, self.essential = [], [], "", set()
+
+    def needs(self):
+        return [(name, [f"{d} (>= 1)" for d in self.archive.get(name, ("", []))[1]]) for name in self.have]
 
     def run(self, *words, timeout=60.0, input=None, env=None):  # noqa: A002
         self.calls.append(words)
         if words[0] == "dpkg-query":
+            if "Essential" in words[3]:
+                rows = (
+                    f"{n}\tinstalled\t{'yes' if n in self.essential else 'no'}\t{', '.join(d)}"
+                    for n, d in self.needs()
+                )
+                return Done(0, "".join(f"{row}\n" for row in rows), "", words)
             names = [w for w in words[4:] if w in self.have] if words[4:] else self.have
             return Done(0, "".join(f"{n}\tinstalled\t{self.have[n]}\n" for n in names), "", words)
         if words[0] == "apt-get" and "install" in words:
@@ -145,3 +158,40 @@ def test_geo_replication_is_diverted(root, apt):
     assert "gsyncd" in {d.what for d in step.check(WANT)}
     step.apply(WANT, print)
     assert any(call[0] == "dpkg-divert" and "/usr/libexec/glusterfs/gsyncd" in call for call in apt.calls)
+
+
+def test_undo_leaves_what_has_become_a_part_of_the_system(root, apt):
+    step = Packages(root)
+    step.apply(WANT, print)
+    apt.essential = {"docker.io"}
+    step.undo(WANT, print)
+    assert apt.have == {"base": "1", "docker.io": "20.10", "runc": "1.1"}
+
+
+def test_what_an_installation_that_was_cut_off_has_brought_is_ours_too(root, apt):
+    step = Packages(root)
+    apt.fails = "killed"
+    with pytest.raises(StepFailed):
+        step.apply(WANT, print)
+    (root / packages.BEFORE).write_text('["base"]')
+    apt.fails, apt.have["runc"] = "", "1.1"
+    step.apply(WANT, print)
+    step.undo(WANT, print)
+    assert apt.have == {"base": "1"}
+
+
+def test_an_installation_that_goes_on_is_waited_for(root, apt):
+    lock = root / packages.LOCK
+    lock.parent.mkdir(parents=True)
+    lock.write_text("")
+    code = (
+        "import fcntl, sys, time; f = open(sys.argv[1], 'r+'); fcntl.lockf(f, fcntl.LOCK_EX);"
+        "print('held', flush=True); time.sleep(1.5)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(lock)], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline()
+        told = []
+        begun = time.monotonic()
+        Packages(root).apply(WANT, told.append)
+        assert time.monotonic() - begun > 0.8
+        assert "waiting for another installation" in told[0]
