@@ -12,6 +12,8 @@ import contextlib
 import grp
 import json
 import os
+import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -125,6 +127,14 @@ def leave(code: int) -> NoReturn:
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     os._exit(code)
+
+
+def own_name() -> str:
+    """What a person types for this program: its name where the shell finds it, else its path."""
+    if shutil.which("pxeserver"):
+        return "pxeserver"
+    script = Path(sys.executable).with_name("pxeserver")
+    return shlex.quote(str(script)) if script.exists() else f"{shlex.quote(sys.executable)} -m pxeserver"
 
 
 def wanted(settings: Settings) -> list[Want]:
@@ -273,6 +283,6 @@ def introduction(
         ("loaders", reports.control.get("loaders") or report.get("loaders") or "not known yet"),
         ("data", str(settings.server.state_dir)),
         ("API", f"{api_socket(settings)}{f' ({control_status})' if control_status else ''}"),
-        ("next", "pxeserver boot watch   (in another terminal; Ctrl-C here ends the server)"),
+        ("next", f"{own_name()} boot watch   (in another terminal; Ctrl-C here ends the server)"),
     ]
     return [f"pxeserver {__version__}", *(f"  {key:<9}{logs.escape(str(text))}" for key, text in rows)]

@@ -26,6 +26,8 @@ class Reason(Enum):
     RELAY_NOT_ALLOWED = "relay-not-allowed"
     OTHER_SERVER = "other-server"
     OTHER_MESSAGE = "other-message"
+    OWN_PROBE = "own-probe"
+    """From this host: our own search for other servers."""
     NO_ARCHITECTURE = "no-architecture"
     NO_LOADER = "no-loader"
     POLICY_IGNORE = "policy-ignore"

@@ -124,7 +124,7 @@ class DhcpServer:
             return Ignore(Reason.NOT_A_REQUEST)
         links = self.links()
         if packet.chaddr[:6].hex(":") in links.macs:
-            return Ignore(Reason.OTHER_MESSAGE, "from this host: our own probe for other servers")
+            return Ignore(Reason.OWN_PROBE)
         link = _place(links, packet, datagram, boot_port)
         if isinstance(link, Ignore):
             return link

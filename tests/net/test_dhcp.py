@@ -306,7 +306,7 @@ async def test_our_own_server_does_not_answer_our_probe(
     server: DhcpServer, links: DhcpLinks, plane: FakePlane
 ) -> None:
     assert await probe_servers(links.interface("eth0"), 0.3, links.srv.call(lambda: open_udp(68))) == []
-    assert plane.reasons() == {Reason.OTHER_MESSAGE: 3}
+    assert plane.reasons() == {Reason.OWN_PROBE: 3}
 
 
 # ------------------------------------------------------------------------------------------- damage

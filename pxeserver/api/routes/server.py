@@ -34,7 +34,8 @@ async def status(call: Call) -> StatusView:
         problems.append("the boot worker is away: no machine can boot until it is back; look at the log")
     if not catalog.loaders:
         problems.append(
-            "there are no boot loaders: `pxeserver loader import FILE`, or `pxeserver loader add`"
+            "there are no boot loaders: the server's log says whether it fetches them;"
+            " `pxeserver loader import FILE` and `pxeserver loader add` take yours"
         )
     problems += seen.refused
     counts = Counts(

@@ -199,7 +199,7 @@ SILENCES = {
         broadcast(seeds.message(seeds.opt(53, b"\x01"), seeds.opt(60, b"PXEClient"))), Reason.NO_ARCHITECTURE,
     ),
     "our own probe": (
-        broadcast(seeds.edk2(7, mac=bytes.fromhex(HOST_MAC.replace(":", "")))), Reason.OTHER_MESSAGE,
+        broadcast(seeds.edk2(7, mac=bytes.fromhex(HOST_MAC.replace(":", "")))), Reason.OWN_PROBE,
     ),
     "unicast from nowhere": (unicast(seeds.edk2(7), "192.0.2.9"), Reason.NOT_SERVED_HERE),
 }  # fmt: skip
