@@ -13,7 +13,7 @@ from pxeserver.boot.compose import boot_steps
 from pxeserver.boot.identity import Known, identify
 from pxeserver.boot.model import FileRef, Machine, Node, Phase, Profile, ProfileKind
 from pxeserver.boot.orders import Refused as DiskRefused
-from pxeserver.boot.orders import disk_order
+from pxeserver.boot.orders import WriteDisk, disk_order
 from pxeserver.boot.plan import Action, plan
 from pxeserver.boot.script import BootKernel
 from pxeserver.live import sightings
@@ -172,17 +172,7 @@ class Questions:
         )
         if isinstance(verdict, DiskRefused):
             return _wait(verdict.reason)
-        url = f"/a/{attempt}/f/{quote(profile.image or '')}/{quote(file.name)}"
-        return {
-            "order": "write-disk",
-            "disk": {"path": verdict.disk.path, "serial": verdict.disk.serial},
-            "signatures": list(verdict.disk.signatures),
-            "url": url,
-            "manifest": f"{url}.manifest",
-            "size": file.size,
-            "sha256": file.sha256,
-            "why": verdict.why,
-        }
+        return _write_disk(verdict, file, f"/a/{attempt}/f/{quote(profile.image or '')}/{quote(file.name)}")
 
     def _node(self, machine: Machine, node_id: object) -> Node | None:
         """The node the worker knew it as, or, where it became one since, the one it is now."""
@@ -197,6 +187,20 @@ def _disk_file(profile: Profile, memory: Memory) -> FileRef | None:
     image = memory.catalog.images.get(profile.image or "")
     files = image.by_role("disk") if image else ()
     return files[0] if files else None
+
+
+def _write_disk(verdict: WriteDisk, file: FileRef, url: str) -> Answer:
+    """The order that the agent carries out."""
+    return {
+        "order": "write-disk",
+        "disk": {"path": verdict.disk.path, "serial": verdict.disk.serial},
+        "signatures": list(verdict.disk.signatures),
+        "url": url,
+        "manifest": f"{url}.manifest",
+        "size": file.size,
+        "sha256": file.sha256,
+        "why": verdict.why,
+    }
 
 
 def _wait(reason: str) -> Answer:

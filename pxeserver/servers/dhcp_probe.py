@@ -161,17 +161,21 @@ async def probe_servers(
 
     endpoint = UdpEndpoint(sock or open_udp(CLIENT_PORT), heard)
     endpoint.start()
+    pauses = (_ASK_AGAIN, timeout - _ASK_AGAIN) if timeout > _ASK_AGAIN else (timeout,)
     try:
-        rounds = 2 if timeout > _ASK_AGAIN else 1
-        for left in range(rounds, 0, -1):
+        for pause in pauses:
             for packet in packets:
                 endpoint.send(packet, _TO_ALL, ifindex=interface.index, source=source)
-            await asyncio.sleep(_ASK_AGAIN if left > 1 else timeout - _ASK_AGAIN * (rounds - 1))
+            await asyncio.sleep(pause)
     finally:
         endpoint.stop()
     found = merged(answers)
+    _tell(found)
+    return found
+
+
+def _tell(found: Iterable[Seen]) -> None:
     for one in found:
         what = "+".join(one.boot).replace(" ", "-") or "none"
         log.info("server=%s interface=%s event=other-dhcp-server addresses=%s boot=%s",
                  one.server, one.interface, one.gives_addresses, what)  # fmt: skip
-    return found
