@@ -33,8 +33,8 @@ class Circumstances:
     """The cluster as it stands."""
     before: ClusterSpec | None = None
     """The spec that `former` was laid out from."""
-    facts: Facts = field(default=Facts())
-    """What its steps have told."""
+    facts: Facts | None = None
+    """What its steps have told; None: everything that is laid out is taken to stand."""
     seen: Collection[str] = frozenset()
     """Members heard of lately."""
     healing: Collection[str] = frozenset()

@@ -19,7 +19,7 @@ def quorum(
     spec: ClusterSpec,
     layout: Layout,
     former: Layout,
-    facts: Facts,
+    facts: Facts | None,
     *,
     seen: Collection[str],
     healing: Collection[str],
@@ -27,9 +27,13 @@ def quorum(
     """The findings on the way from `former` to `layout`. `healing` are members whose brick is behind. What
     was laid out but does not stand yet cannot be lost.
     """
-    standing = promoted(former, facts)
-    yield from _swarm(spec, layout, [n for n in former.managers if n in standing], seen)
-    if any(k.step == "pool" for k in facts.steps.keys() - facts.undone):
+    managers, bricks = list(former.managers), True
+    if facts is not None:
+        standing = promoted(former, facts)
+        managers = [n for n in managers if n in standing]
+        bricks = any(k.step == "pool" for k in facts.steps.keys() - facts.undone)
+    yield from _swarm(spec, layout, managers, seen)
+    if bricks:
         yield from _volume(spec, layout, former, seen, healing)
 
 

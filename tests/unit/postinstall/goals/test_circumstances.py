@@ -229,6 +229,7 @@ def test_what_never_stood_is_not_guarded(lab: Any, lab_text: str) -> None:
     lab.run()
     text = lab_text.replace('["n1", "n2", "n3"]', '["n1"]').replace("= 3", "= 1")
     assert _refused(lab, text, seen={"n1"}) == []
+    assert _refused(lab, text, seen={"n1"}, facts=None), "without facts all of it is taken to stand"
 
 
 def test_one_that_was_just_heard_of_is_not_lost(lab: Any, lab_text: str, make_node: Any) -> None:
