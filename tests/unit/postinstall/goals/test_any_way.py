@@ -62,7 +62,7 @@ def _whose(key: str) -> str:
     deadline=None,
     # Shrinking takes minutes, and says little more than the example.
     phases=(Phase.explicit, Phase.generate),
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(wishes, st.integers(0, 1 << 30))
 def test_every_wish_comes_to_an_end(

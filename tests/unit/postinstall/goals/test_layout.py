@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pxeserver.postinstall import specfile
@@ -87,7 +87,7 @@ def _is_sound(layout: Layout) -> None:
 member_sets = st.lists(st.sets(st.sampled_from(NODES), min_size=1), min_size=1, max_size=6)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(member_sets, st.sampled_from([1, 3, 5]), st.integers(1, 3), st.booleans())
 def test_nobody_who_stays_is_moved(
     sets: list[set[str]], managers: int, replicas: int, forgotten: bool
