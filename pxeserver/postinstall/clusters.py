@@ -12,15 +12,15 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pxeserver.live import Hall, Missing, Unavailable
 from pxeserver.postinstall.polls import LONGEST_WAIT, Answer, ForAgents, Report
 from pxeserver.postinstall.running import Pending, RunningCluster
-from pxeserver.postinstall.work import Json, StepKey
+from pxeserver.postinstall.watching import Watched, Watchers
+from pxeserver.postinstall.work import Json
 from pxeserver.storage.clusters import ClusterRecord, ClusterTable, MemberRecord
 from pxeserver.storage.secretbox import SecretBox
 
@@ -33,22 +33,7 @@ _STRANGER_SECONDS = 10.0
 _CANCEL_SECONDS = 1.0
 """An agent that is still at what it was told to leave is told again so often."""
 
-__all__ = ["Answer", "Clusters", "ForAgents", "Report", "Watched"]
-
-
-@dataclass(slots=True, eq=False)
-class Watched:
-    """What has changed of a cluster since a watcher was told last."""
-
-    steps: set[StepKey] = field(default_factory=set)
-    nodes: set[str] = field(default_factory=set)
-    condition: bool = False
-    """Whether the cluster in one word is another."""
-    ended: bool = False
-    """There is no such cluster any more."""
-    first: bool = False
-    """The watcher was told nothing yet."""
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
+__all__ = ["Answer", "Clusters", "ForAgents", "Report"]
 
 
 class Clusters:
@@ -79,7 +64,7 @@ class Clusters:
         self._writing = asyncio.Lock()
         self._wakes: dict[str, asyncio.Event] = {}
         self._turns: dict[str, int] = {}
-        self._watchers: dict[str, list[Watched]] = {}
+        self._watchers = Watchers()
 
     # ------------------------------------------------------------------------------------------ life
 
@@ -104,7 +89,9 @@ class Clusters:
             cluster.aim(now)
             self._wake(cluster)
             condition = cluster.condition(now)
-            self._tell(cluster, nodes=away ^ cluster.present(now), condition=condition != cluster.told)
+            self._watchers.tell(
+                cluster.name, nodes=away ^ cluster.present(now), condition=condition != cluster.told
+            )
             cluster.told = condition
         await self.flush()
 
@@ -204,7 +191,8 @@ class Clusters:
         cluster = self.running.get(self.of_node(node))
         if cluster is None:
             self._is_stranger(node)
-            return Answer(), LONGEST_WAIT
+            left = (report.progress.id,) if report.progress is not None else ()
+            return Answer(cancel=left), LONGEST_WAIT
         was_away = cluster.coordinator.away(node, now)
         handed = cluster.poll(node, report, now)
         if cluster.aim(now) and handed.work is None:
@@ -212,7 +200,7 @@ class Clusters:
         self._wake(cluster, but=node)
         await self.flush()
         if was_away or report.progress is not None:
-            self._tell(cluster, nodes={node})
+            self._watchers.tell(cluster.name, nodes={node})
         again = cluster.coordinator.next_try(node, now)
         pause = max(again - now, 0.05) if again is not None else LONGEST_WAIT
         return Answer(handed.work, handed.cancel), min(pause, _TICK_SECONDS) if cluster.stale else pause
@@ -245,7 +233,7 @@ class Clusters:
         cluster.aim(self.clock(), at_once=True)
         self._wake(cluster)
         await self.flush()
-        self._tell(cluster, nodes=frozenset(cluster.layout.everyone))
+        self._watchers.tell(cluster.name, nodes=frozenset(cluster.layout.everyone))
 
     # ------------------------------------------------------------------------------------------ the disk
 
@@ -265,7 +253,7 @@ class Clusters:
                 raise
         departed: dict[str, set[str]] = {}
         for cluster, pending in taken:
-            self._tell(cluster, pending.steps.steps, {key.node for key in pending.steps.steps})
+            self._watchers.tell(cluster.name, pending.steps.steps, {key.node for key in pending.steps.steps})
             if pending.departed:
                 departed[cluster.name] = pending.departed
         if departed:
@@ -297,7 +285,7 @@ class Clusters:
         cluster = self.running.pop(name, None)
         if cluster is not None:
             log.info("cluster destroyed", extra={"cluster": name})
-            self._tell(cluster, ended=True)
+            self._watchers.tell(cluster.name, ended=True)
         self._index()
 
     async def describe(self, nodes: Mapping[str, tuple[str, str]]) -> None:
@@ -309,41 +297,7 @@ class Clusters:
 
     # ------------------------------------------------------------------------------------------ watching
 
-    async def watch(self, name: str) -> AsyncIterator[Watched]:
-        """What changes of a cluster, gathered while nobody asks; once at the beginning. Ends with the
-        cluster. Missing.
-        """
+    def watch(self, name: str) -> AsyncIterator[Watched]:
+        """What changes of a cluster; see Watchers.watch. Missing."""
         self.find(name)
-        watcher = Watched(first=True)
-        watcher.wake.set()
-        watchers = self._watchers.setdefault(name, [])
-        watchers.append(watcher)
-        try:
-            while not watcher.ended:
-                await watcher.wake.wait()
-                told = replace(watcher, steps=set(watcher.steps), nodes=set(watcher.nodes))
-                watcher.first = watcher.condition = False
-                watcher.steps.clear()
-                watcher.nodes.clear()
-                watcher.wake.clear()
-                yield told
-        finally:
-            watchers.remove(watcher)
-
-    def _tell(
-        self,
-        cluster: RunningCluster,
-        steps: Mapping[StepKey, Any] | None = None,
-        nodes: set[str] | frozenset[str] = frozenset(),
-        *,
-        condition: bool = False,
-        ended: bool = False,
-    ) -> None:
-        if not (steps or nodes or condition or ended):
-            return
-        for watcher in self._watchers.get(cluster.name, ()):
-            watcher.steps.update(steps or ())
-            watcher.nodes.update(nodes)
-            watcher.condition |= condition
-            watcher.ended |= ended
-            watcher.wake.set()
+        return self._watchers.watch(name)

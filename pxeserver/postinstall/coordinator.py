@@ -56,6 +56,7 @@ class _Node:
     deadline: float = 0.0
     to_check: deque[StepKey] = field(default_factory=deque)
     checking: Work | None = None
+    check_until: float = 0.0
 
 
 class Coordinator:
@@ -199,9 +200,15 @@ class Coordinator:
         if (state := self._running(node)) is not None:
             return self._hand_again(name, node, state, now)
         if node.checking is not None:
-            if self._knows(node, node.checking.id, now, CHECK_SECONDS):
+            if now > node.check_until:
+                node.checking = None
+            elif self._knows(node, node.checking.id, now, HAND_AGAIN_SECONDS):
                 return None
-            node.checking = None
+            elif node.given_to == node.instance:
+                node.given_at = now
+                return node.checking
+            else:
+                node.checking = None  # an agent that ended in it is not asked to look again
         if node.doing:
             return None  # it is still at something that nobody wants any more: one work at a time
         return self._next(name, node, now)
@@ -251,6 +258,7 @@ class Coordinator:
             if key in self.goal and self._checkable(key):
                 want = self.goal[key]
                 node.given_to, node.given_at = node.instance, now
+                node.check_until = now + CHECK_SECONDS + GRACE_SECONDS
                 node.checking = Work(
                     self._new_id(), key.step, CHECK, want.params, CHECK_SECONDS, want.secrets
                 )

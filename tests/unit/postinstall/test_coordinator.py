@@ -208,6 +208,21 @@ def test_checks_are_handed_out_after_all_work_and_leave_the_states_alone() -> No
     assert not c.changes()
 
 
+def test_a_look_that_never_ends_is_called_off_and_one_that_was_lost_is_given_again() -> None:
+    c = made({A: Want({"v": 1})})
+    work = c.poll("n1", "i", (), 1.0).work
+    assert work is not None
+    c.poll("n1", "i", [ok(work.id)], 2.0)
+    c.check(["n1"])
+    look = c.poll("n1", "i", (), 3.0).work
+    assert look is not None
+    assert c.poll("n1", "i", (), 3.5).work is None
+    assert c.poll("n1", "i", (), 6.0).work == look
+    for now in (20.0, 50.0):
+        assert c.poll("n1", "i", (), now, doing=look.id).cancel == ()
+    assert c.poll("n1", "i", (), 90.0, doing=look.id).cancel == (look.id,)
+
+
 def test_stop_calls_everything_off_until_it_goes_on() -> None:
     c = made()
     work = c.poll("n1", "i", (), 1.0).work
