@@ -71,19 +71,32 @@ def start(uuid: str) -> None:
 def remember(members: Iterable[str], tell: Callable[[str], None]) -> None:
     """Come back into a pool that knows this node while the node has forgotten the pool: it lost its disk.
 
-    The pool rejects such a member until it asks a member by itself. A node that no pool knows asks nobody.
+    The pool rejects a member that does not know it; so the other members are written down as they were, and
+    the volumes come when glusterd starts anew. A node that no pool knows is left as it is.
     """
     if peers():
         return
     for member in members:
-        asked = run("gluster", f"--remote-host={member}", "--mode=script", "pool", "list", timeout=20)
-        if asked.ok and own_uuid() in asked.out:
-            tell(f"the pool at {member} knows this node: asking for its volumes")
-            command("peer", "probe", member)
-            until(lambda: any(p.connected for p in peers().values()), 30, f"{member} does not take us")
-            need("systemctl", "restart", SERVICE, timeout=120)
-            until(lambda: bool(ask("volume", "info").findtext(".//volume/id")), 60, "no volume came")
+        others = _pool_of(member)
+        if own_uuid() in others:
+            others.pop(own_uuid())
+            tell(f"the pool at {member} knows this node: coming back as one of {len(others) + 1}")
+            run("systemctl", "stop", SERVICE, timeout=60)
+            for uuid, address in others.items():
+                files.put(PEERS / uuid, f"uuid={uuid}\nstate=3\nhostname1={address}\n", 0o600)
+            need("systemctl", "start", SERVICE, timeout=180)
+            until(lambda: any(peer.ready for peer in peers().values()), 60, f"{member} does not take us back")
             return
+
+
+def _pool_of(member: str) -> dict[str, str]:
+    """The members of the pool that this member is of, with their addresses; empty where it does not tell."""
+    words = ("gluster", f"--remote-host={member}", "--mode=script", "pool", "list")
+    found = {}
+    for line in run(*words, timeout=20).out.splitlines()[1:]:
+        uuid, address, *_ = [*line.split(), ""]
+        found[uuid] = member if address == "localhost" else address
+    return found
 
 
 def running() -> bool:
