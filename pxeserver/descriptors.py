@@ -65,14 +65,12 @@ def fitted(asked: Room, limit: int, ports: int | None) -> Room:
     connections, surplus = (max(1, n * room // wanted) for n in (asked.connections, asked.surplus))
     if ports is not None:
         transfers = max(1, transfers * room // wanted)
+    fewer = {"http.max_connections": f"{asked.connections}->{connections}"}
+    if ports is not None:
+        fewer["tftp.max_transfers"] = f"{asked.transfers}->{transfers}"
     log.warning(
         "limit of open files is too low for the settings: less is served at once. Raise LimitNOFILE="
         " of the unit, or `ulimit -Hn` of the shell",
-        extra={
-            "limit": limit,
-            "needed": wanted + OWN,
-            "tftp.max_transfers": f"{asked.transfers}->{transfers}",
-            "http.max_connections": f"{asked.connections}->{connections}",
-        },
+        extra={"limit": limit, "needed": wanted + OWN, **fewer},
     )
     return Room(transfers, connections, surplus)
