@@ -33,8 +33,10 @@ FLAGS = "PXESERVER__FLAGS"
 """How the children find the same settings: the file that was named, and the command line's flags as JSON."""
 DEFAULT_USER = "pxeserver"
 STATE_FOLDERS = ("journal", "images", "loaders", "import", "backups", "agents")
-_REPORT_SECONDS = 8.0
-"""How long the start-up lines wait for the worker's first report: its start, and its probe."""
+_START_SECONDS = 20.0
+"""How long the start-up lines wait for a first word of both processes: a second, more on a busy machine."""
+_SETTLED_SECONDS = 6.0
+"""How long after it they wait for what both find out: other servers, and the loaders."""
 
 
 class CannotStart(Exception):  # noqa: N818 - it is told to a person as it is
@@ -62,7 +64,10 @@ class Reports:
             self.control_status = fields.get("STATUS", self.control_status)
         self.news.set()
 
-    @property
+    def begun(self) -> bool:
+        """Whether both processes have said something."""
+        return "now" in self.worker and "loaders" in self.control
+
     def complete(self) -> bool:
         """Whether the first lines can say everything."""
         if not self.control.get("settled") or not self.worker.get("probed") or not self.worker.get("catalog"):
@@ -242,11 +247,12 @@ async def _introduce(
     """Print the start-up lines once the children have said what they do, or after a while with what is
     known.
     """
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_REPORT_SECONDS):
-            while not reports.complete:
-                reports.news.clear()
-                await reports.news.wait()
+    for heard, seconds in ((Reports.begun, _START_SECONDS), (Reports.complete, _SETTLED_SECONDS)):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not heard(reports):
+                    reports.news.clear()
+                    await reports.news.wait()
     for line in introduction(settings, choice, links, reports):
         print(line)
     sys.stdout.flush()
