@@ -12,7 +12,7 @@ APT_RUN := python3-venv ca-certificates debian-archive-keyring iproute2 kmod cpi
 APT_LAB := qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 ipxe-qemu dnsmasq-base nftables procps \
 	mtools syslinux syslinux-common dosfstools fdisk
 # Independent clients and instruments of the tests.
-APT_TEST := $(APT_LAB) tftp-hpa atftp curl strace systemd swtpm openipmi
+APT_TEST := $(APT_LAB) tftp-hpa atftp curl strace systemd libfaketime swtpm openipmi
 # Benchmarks: a compiler for the load generators. The programs we are compared with are unpacked into .cache and never
 # installed, so that none of their services is started.
 APT_BENCH := gcc libc6-dev curl dnsmasq-base nftables util-linux procps

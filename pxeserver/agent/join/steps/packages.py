@@ -231,7 +231,8 @@ def _removable(added: set[str]) -> set[str]:
     """Those of these that are installed and that no essential package needs: what came as a dependency may
     be a part of the system by now (e2fsprogs in trixie).
     """
-    form = "${Package}\\t${db:Status-Status}\\t${Essential}${Important}${Protected}\\t${Pre-Depends}, ${Depends}\\n"
+    part = "${Essential}${Important}${Protected}"
+    form = f"${{Package}}\\t${{db:Status-Status}}\\t{part}\\t${{Pre-Depends}}, ${{Depends}}\\n"
     rows = (line.split("\t") for line in run("dpkg-query", "-W", "-f", form, timeout=60).out.splitlines())
     needs: dict[str, set[str]] = {}
     stays: list[str] = []
