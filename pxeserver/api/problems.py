@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, Field, ValidationError
 
+from pxeserver.api.schemas.fields import FORMS
 from pxeserver.live import Missing, Refused, Unavailable
 
 
@@ -71,7 +72,11 @@ def refused(error: ValidationError, where: str) -> Problem:
         if detail["type"] == "too_short" and fields:
             continue  # what is left of a list without its faulty items
         name = ".".join(str(part) for part in detail["loc"]) or where
-        text = "is no field of this request" if detail["type"] == "extra_forbidden" else detail["msg"]
+        text = detail["msg"]
+        if detail["type"] == "extra_forbidden":
+            text = "is no field of this request"
+        elif detail["type"] == "string_pattern_mismatch":
+            text = FORMS.get(detail["ctx"]["pattern"], text)
         fields[name] = text.removeprefix("Value error, ")
     why = "; ".join(f"{name}: {text}" for name, text in fields.items())
     return Problem(422, f"the {where} is refused", why, "Mend the fields that are named", fields=fields)

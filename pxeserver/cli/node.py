@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -104,7 +104,7 @@ def list_nodes(
     unknown: bool = False,
     label: str | None = None,
     profile: str | None = None,
-    phase: Literal["idle", "installing", "installed", "held"] | None = None,
+    phase: Literal["idle", "armed", "installing", "installed", "held"] | None = None,
     options: Options = DEFAULT,
 ) -> None:
     """List nodes, or with --unknown the machines that are no node yet.
@@ -120,7 +120,7 @@ def list_nodes(
     profile
         Only nodes with this profile.
     phase
-        Only nodes in this phase of their install.
+        Only nodes in this state.
     """
     with options.client() as client:
         if unknown:
@@ -193,7 +193,7 @@ def remove(*names: str, yes: Yes = False, lost: bool = False, options: Options =
         Members that are gone for good: nothing is undone on them, the other members forget them.
     """
     wanted = hosts(names)
-    question = f"Remove {fold(wanted)} ({len(wanted)} nodes)?"
+    question = _removal(wanted)
     if not (yes or sys.stdin.isatty()):
         screen.confirm(question, yes=False)  # nobody can be asked: that is said first
     if members := _cluster.members(wanted, options):
@@ -201,8 +201,13 @@ def remove(*names: str, yes: Yes = False, lost: bool = False, options: Options =
         wanted = [name for name in wanted if name not in members]
         if code or not wanted:
             return code
-        question = f"Remove {fold(wanted)} ({len(wanted)} nodes)?"
+        question = _removal(wanted)
     return records.removed("nodes", wanted, question, options, yes=yes)
+
+
+def _removal(names: Sequence[str]) -> str:
+    count = f" ({len(names)} nodes)" if len(names) > 1 else ""
+    return f"Remove {fold(names)}{count}?"
 
 
 @app.command

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,22 @@ def each(names: list[str], act: Callable[[str], Any], done: str, options: Option
         screen.dump([r for r in results if r is not None], options.output)
     elif good:
         screen.say(f"{fold(good)}: {done}")
-    for name, told in failures:
-        screen.fail(Failure(f"{name}: {told.what}", told.why, told.next_step))
+    for told in alike(failures):
+        screen.fail(told)
     return 1 if failures else 0
+
+
+def alike(failures: Iterable[tuple[str, Failure]]) -> list[Failure]:
+    """One failure for all names that failed in the same way: a range may be 700 nodes too long."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for name, told in failures:
+        form = (told.what, told.why, told.next_step)
+        what, why, step = (re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", "\0", text) for text in form)
+        groups.setdefault((what, why, step), []).append(name)
+    result = []
+    for (what, why, step), names in groups.items():
+        folded = fold(names)
+        told_what, told_why, told_step = (text.replace("\0", folded) for text in (what, why, step))
+        head = "" if "\0" in what else f"{folded}: "
+        result.append(Failure(head + told_what, told_why, told_step))
+    return result

@@ -221,5 +221,5 @@ def check_address(address: str, host: str, limits: Limits) -> None:
         raise ImportFailed(f"{host} is {address}, which is no host's address")
     if (ip.is_loopback or ip.is_link_local) and not limits.allow_local:
         raise ImportFailed(
-            f"{host} is {address}: addresses of this host and its link are not fetched from unless allowed"
+            f"{address} is this host itself, or link-local: it is not fetched from. Give the file's path"
         )

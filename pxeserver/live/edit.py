@@ -30,7 +30,8 @@ class Edit(NodeEdits):
     async def remove_profile(self, name: str, version: int | None = None) -> None:
         """Remove a profile. Refused where a node, a group, another value or the policy names it."""
         old = (await self._records.profiles()).get(name)
-        users = [f"node {node}" for node in await self._nodes.valued("profile", name)]
+        nodes = await self._nodes.valued("profile", name)
+        users = [f"node {node}" for node in nodes[:10]] + ["more nodes"] * (len(nodes) > 10)
         groups = (await self._records.groups()).values()
         users += [f"group {g.value.name}" for g in groups if g.value.values.get("profile") == name]
         policy = await self._records.policy(self._memory.base)

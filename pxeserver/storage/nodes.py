@@ -91,9 +91,9 @@ class Nodes:
         return taken
 
     async def valued(self, key: str, value: str) -> list[str]:
-        """Up to 10 names of nodes whose own value of `key` is `value`."""
+        """Up to 11 names of nodes whose own value of `key` is `value`."""
         query = select(NodeRow.name).where(NodeRow.values[key].as_string() == value).order_by(NodeRow.name)
-        return list((await self._connection.scalars(query.limit(10))).all())
+        return list((await self._connection.scalars(query.limit(11))).all())
 
     async def boot_once_number(self, node_id: int) -> int:
         """The number of the node's newest boot-once order, also when it was taken back."""

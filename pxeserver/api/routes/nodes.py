@@ -33,11 +33,21 @@ class NodeQuery(Body):
     """"key=value"."""
     profile: Name | None = None
     phase: str | None = None
+    """idle, armed, installing, installed or held, as `condition` says."""
 
 
 def view(call: Call, node: Node) -> NodeView:
     """A node with its state."""
     return node_view(node, call.hall.nodes().state(node.id))
+
+
+def condition(node: NodeView) -> str:
+    """A node's state in one word: what matters most comes first."""
+    if node.hold or node.state.phase == "held":
+        return "held"
+    if node.state.phase == "installing":
+        return "installing"
+    return "armed" if node.armed else node.state.phase
 
 
 async def list_nodes(call: Call) -> Iterator[NodeView]:
@@ -50,7 +60,7 @@ async def list_nodes(call: Call) -> Iterator[NodeView]:
         for v in views
         if (not key or v.labels.get(key) == value)
         and query.profile in (None, v.profile)
-        and query.phase in (None, v.state.phase)
+        and query.phase in (None, condition(v))
     )
 
 

@@ -16,6 +16,7 @@ from pxeserver.api.schemas.fields import (
     ValueChanges,
     Values,
     View,
+    form,
 )
 from pxeserver.boot.model import FileRef, Group, Image, Loader, Profile
 
@@ -31,7 +32,11 @@ def _script(text: str) -> str:
 
 
 Script = Annotated[str, Field(max_length=65_536), AfterValidator(_script)]
-Url = Annotated[str, Field(max_length=2048, pattern=r"^(|(https?|tftp)://[!-~]+)$")]
+Url = Annotated[
+    str,
+    Field(max_length=2048),
+    form(r"^(|(https?|tftp)://[!-~]+)$", "a URL begins with http://, https:// or tftp://, and has no blanks"),
+]
 Match = Annotated[Text, Field(min_length=1, max_length=200)]
 
 
@@ -143,7 +148,14 @@ class ImageNew(Body):
 class ImportOrder(Body):
     """A file that the server fetches itself."""
 
-    url: Annotated[str, Field(max_length=2048, pattern=r"^https?://[!-~]+$")] | None = None
+    url: (
+        Annotated[
+            str,
+            Field(max_length=2048),
+            form(r"^https?://[!-~]+$", "a URL begins with http:// or https://, and has no blanks"),
+        ]
+        | None
+    ) = None
     path: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
     """A file below import/ in the state directory."""
     name: Annotated[str, Field(min_length=1, max_length=200)]

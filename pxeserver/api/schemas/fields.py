@@ -70,9 +70,32 @@ def iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+FORMS: dict[str, str] = {}
+"""What a pattern wants, in words."""
+
+
+def form(pattern: str, words: str) -> Any:
+    """A field that fits a pattern; `words` are told where a text does not."""
+    FORMS[pattern] = words
+    return Field(pattern=pattern)
+
+
+Name = Annotated[
+    str,
+    form(
+        r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
+        "a name is at most 63 letters, digits, '.', '_' and '-', beginning with a letter or digit",
+    ),
+]
 """A name of a group, profile or image."""
-NodeName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")]
+NodeName = Annotated[
+    str,
+    form(
+        r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$",
+        "a node's name is its host name: at most 63 lower-case letters, digits, '.' and '-',"
+        " with a letter or digit at both ends",
+    ),
+]
 """A name of a node: also its host name, hence lower case."""
 Mac = Annotated[str, AfterValidator(mac)]
 Macs = Annotated[tuple[Mac, ...], Field(max_length=64), AfterValidator(_unique)]
@@ -80,8 +103,18 @@ Uuid = Annotated[str, AfterValidator(_uuid)]
 Address = Annotated[str, AfterValidator(_address)]
 Text = Annotated[str, Field(max_length=1000), AfterValidator(displayed)]
 Serial = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(displayed)]
-LabelKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$")]
-LabelValue = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,63}$")]
+LabelKey = Annotated[
+    str,
+    form(
+        r"^[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$",
+        "a label's key is at most 63 letters, digits, '.', '_', '/' and '-',"
+        " with a letter or digit at both ends",
+    ),
+]
+LabelValue = Annotated[
+    str,
+    form(r"^[A-Za-z0-9._-]{0,63}$", "a label's value is at most 63 letters, digits, '.', '_' and '-'"),
+]
 Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=64)]
 LabelChanges = Annotated[dict[LabelKey, LabelValue | None], Field(max_length=64)]
 ValueKey = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
@@ -89,7 +122,7 @@ Value = Annotated[str, Field(max_length=4096), AfterValidator(displayed)]
 Values = Annotated[dict[ValueKey, Value], Field(max_length=64)]
 ValueChanges = Annotated[dict[ValueKey, Value | None], Field(max_length=64)]
 """Null takes a value away."""
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, form(r"^[0-9a-f]{64}$", "a SHA-256 is 64 digits 0-9 and a-f, as sha256sum prints it")]
 Version = Annotated[int, Field(ge=1)]
 """The version that the caller has seen; the change is refused where it is no longer the newest."""
 Time = Annotated[float, PlainSerializer(iso, return_type=str)]

@@ -137,3 +137,32 @@ async def test_a_consent_names_the_disk_as_it_is_seen(server):
     await server.ok("POST", "/nodes/n1/consent", {"disk": "S1", "signatures": ["ext4"]})
     (disk,) = (await server.ok("GET", "/nodes/n1"))["disks"]
     assert disk["consent"] is True
+
+
+async def test_the_state_that_is_shown_is_the_state_that_is_asked_for(server):
+    names = ["free", "held", "armed"]
+    await server.ok(
+        "POST", "/profiles", {"name": "setup", "kind": "chain", "url": "http://x/", "install": True}
+    )
+    nodes = [{"name": name, "values": {"profile": "setup"}} for name in names]
+    await server.ok("POST", "/nodes", {"nodes": nodes})
+    await server.ok("POST", "/nodes/held/hold", {"reason": "memory"})
+    await server.ok("POST", "/nodes/armed/install", {})
+    for phase, name in (("idle", "free"), ("held", "held"), ("armed", "armed")):
+        assert [n["name"] for n in await server.ok("GET", f"/nodes?phase={phase}")] == [name]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        ("/nodes", {"nodes": [{"name": "Web 1"}]}, "lower-case letters"),
+        ("/profiles", {"name": "a b"}, "63 letters"),
+        ("/profiles", {"name": "a", "kind": "chain", "url": "host/file"}, "begins with http://"),
+        ("/nodes", {"nodes": [{"name": "n", "labels": {"rack ": "1"}}]}, "a label's key"),
+    ],
+)
+async def test_what_a_form_wants_is_told_in_words(server, path, body, words):
+    status, problem = await server.call("POST", path, body)
+    assert status == 422
+    assert words in problem["why"]
+    assert "pattern" not in problem["why"]
