@@ -14,8 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-HEALTH_EVERY, HEALTH_LIMIT = 5, 5
-"""Seconds between two health checks, and for one of them."""
+HEALTH_EVERY, HEALTH_LIMIT, HEALTH_START = 10, 15, 90
+"""Seconds between two health checks, for one of them, and from the start until one that fails counts: a slow
+virtual machine takes seconds to start a program in a container.
+"""
 _NANO = 1_000_000_000
 _EPOCH = "1970-01-01T00:00:00Z"
 Index = dict[str, tuple[Any, ...]]
@@ -83,6 +85,7 @@ def settings(base: Mapping[str, Any], image: Mapping[str, Any]) -> dict[str, Any
             "Test": ["CMD", *image["health"]],
             "Interval": HEALTH_EVERY * _NANO,
             "Timeout": HEALTH_LIMIT * _NANO,
+            "StartPeriod": HEALTH_START * _NANO,
             "Retries": 3,
         },
     }

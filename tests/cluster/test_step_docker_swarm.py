@@ -160,6 +160,12 @@ def test_a_port_in_use_and_a_manager_that_is_away_are_told(swarm: Swarm) -> None
     told = nodes.step("n3", "swarm-init", "apply", init(nodes, "n3"))
     assert "address already in use" in told["failed"] and "python3" in told["failed"], told
     nodes["n3"].run("systemctl", "stop", "holder")
+    holder = "import socket, time; s = socket.socket(2, 2); s.bind(('', 4789)); time.sleep(300)"
+    nodes["n3"].run("systemd-run", "--unit=holder", "--collect", "python3", "-c", holder)
+    within(10, lambda: "4789" in nodes["n3"].run("ss", "-Hlun"))
+    told = nodes.step("n3", "swarm-init", "apply", init(nodes, "n3"))
+    assert "4789" in told["failed"] and "python3" in told["failed"], told
+    nodes["n3"].run("systemctl", "stop", "holder")
     former = swarm.ids["n3"]
     swarm.ids["n3"] = nodes.apply("n3", "swarm-join", want)["node_id"]
     nodes.apply("n1", "swarm-members", swarm.members(gone=[former]))

@@ -134,12 +134,15 @@ def explained(reason: str, address: str = "") -> str:
 
 
 def _holder(text: str) -> str:
-    """Who listens on the port that these words name."""
+    """Who listens on the TCP port that these words name."""
     port = text.partition(": bind:")[0].rsplit(":", 1)[-1].strip()
-    if not port.isdigit():
-        return ""
-    found = run("ss", "-Hltnup", f"sport = :{port}", timeout=10).out.strip().splitlines()
-    return " ".join(found[0].split()[4:]) if found else ""
+    return holder(int(port), "tcp") if port.isdigit() else ""
+
+
+def holder(port: int, protocol: str) -> str:
+    """Who has a port of this node, as `ss` says; "" where nobody has."""
+    found = run("ss", "-Hlnp", f"--{protocol}", f"sport = :{port}", timeout=10).out.strip().splitlines()
+    return " ".join(found[0].split()) if found else ""
 
 
 def quorum_lost(where: Place, reason: str) -> StepFailed:

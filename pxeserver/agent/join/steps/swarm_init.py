@@ -66,6 +66,11 @@ class SwarmInit:
             swarm.leave(self._engine, tell)
 
     def _init(self, want: Want) -> None:
+        # The engine would notice when it makes its first overlay network, and then only in its journal.
+        if holder := swarm.holder(want["data_path_port"], "udp"):
+            raise StepFailed(
+                f"UDP port {want['data_path_port']}, which overlay networks need, is in use: {holder}"
+            )
         body = {
             "ListenAddr": f"{want['advertise']}:{swarm.PORT}",
             "AdvertiseAddr": want["advertise"],
