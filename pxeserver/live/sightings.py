@@ -66,6 +66,10 @@ class Seen:
     def take(self, events: Iterable[Event]) -> None:
         """Add the unknown machines that these events tell of."""
         for event in events:
+            if event.kind is EventKind.IGNORED and not {"uuid", "serial"} & event.detail.keys():
+                # What it asked for is in the DISCOVERED before. By its MAC alone, the second card of a known
+                # machine would be a machine of its own, and take a node's place.
+                continue
             if event.kind in _TELLING and event.node_id is None and valid_mac(event.mac):
                 self.add(machine_in(event), event.at, times=int(event.kind is EventKind.DISCOVERED))
 

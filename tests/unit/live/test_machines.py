@@ -67,6 +67,21 @@ async def test_an_approved_machine_is_a_node(hall: Hall, event, link) -> None:
     assert [m.mac for _, m, _ in hall.machines()] == [mac(2)]
 
 
+async def test_the_second_card_of_a_bound_machine_takes_no_place_also_when_it_is_ignored(
+    hall: Hall, event
+) -> None:
+    async with hall.edit(by="cli") as edit:
+        await edit.add_nodes([Node(0, "n1"), Node(0, "n2")])
+    appear(hall, event, 1)
+    await hall.settled()
+    told = {"uuid": UUID % 1, "arch": 33, "kind": "firmware-pxe"}
+    hall.ingest_event(event(EventKind.DISCOVERED, "b1", mac(2), **told))
+    hall.ingest_event(event(EventKind.IGNORED, "b1", mac(2), reason="no-loader", detail="arch-33"))
+    await hall.settled()
+    assert {n.name: n.macs for n in hall.nodes()} == {"n1": (mac(1),), "n2": ()}
+    assert hall.machines() == []
+
+
 async def test_places_take_machines_in_order_of_appearance(hall: Hall, event, link) -> None:
     async with hall.edit(by="cli") as edit:
         await edit.add_nodes([Node(0, f"n{i:03d}", labels={"rack": "r1"}) for i in range(1, 5)])
