@@ -7,8 +7,9 @@ tell is taken from the address that it was heard from, and from the newest inven
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface
 from typing import Any
 
 from pxeserver.boot.model import Node
@@ -22,6 +23,12 @@ MANY = 4096
 """Beyond so many nodes without an agent nobody asks for their inventories."""
 _DEFAULT_PREFIX = "24"
 _DEFAULT_MTU = 1500
+_MTUS = range(1280, 65_536)
+"""The smallest of all members is what every vNet gets: one node's word must not cut the others off."""
+_MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
+_RELEASE = re.compile(r"[a-z]{1,32}")
+_MACHINE_ID = re.compile(r"[0-9a-f]{32}")
+_MOST_DNS = 8
 
 
 async def read(hall: Hall, cluster_of: Callable[[str], str], names: Iterable[str] = ()) -> list[Candidate]:
@@ -45,23 +52,24 @@ async def read(hall: Hall, cluster_of: Callable[[str], str], names: Iterable[str
 def candidate(
     node: Node, agent: Agent | None, inventory: Mapping[str, Any] | None, cluster: str
 ) -> Candidate:
-    """What is known of one node."""
+    """What is known of one node. What its agent tells may be anything: what cannot be meant is left out."""
     facts = agent.facts if agent is not None else {}
     uplink = facts.get("uplink")
     uplink = uplink if isinstance(uplink, Mapping) else {}
     disks = facts.get("disks", (inventory or {}).get("disks"))
+    mtu = uplink.get("mtu")
     return Candidate(
         name=node.name,
         address=_interface(str(uplink.get("address") or (agent.address if agent else ""))),
-        mac=str(uplink.get("mac") or (node.macs[0] if node.macs else _only_mac(facts))).lower(),
-        gateway=str(uplink.get("gateway") or ""),
-        dns=tuple(str(address) for address in uplink.get("dns") or ()),
-        mtu=_number(uplink.get("mtu"), _DEFAULT_MTU),
+        mac=_form(_MAC, uplink.get("mac")) or (node.macs[0] if node.macs else _only_mac(facts)).lower(),
+        gateway=_address(uplink.get("gateway")),
+        dns=tuple(a for told in _list(uplink.get("dns"))[:_MOST_DNS] if (a := _address(told))),
+        mtu=mtu if isinstance(mtu, int) and mtu in _MTUS else _DEFAULT_MTU,
         labels=dict(node.labels),
         diskless=facts.get("diskless") is True,
-        disks=None if disks is None else tuple(_seen(disk) for disk in disks_of(disks)),
-        machine_id=str(facts.get("machine_id") or ""),
-        release=str(facts.get("release") or "bookworm"),
+        disks=None if disks is None else tuple(_seen(d) for d in disks_of(_objects(disks))),
+        machine_id=_form(_MACHINE_ID, facts.get("machine_id")),
+        release=_form(_RELEASE, facts.get("release")) or "bookworm",
         cluster=cluster,
     )
 
@@ -76,13 +84,31 @@ def _interface(text: str) -> str:
         return ""
 
 
+def _address(told: object) -> str:
+    """An address; "" for what is none."""
+    try:
+        return str(IPv4Address(told)) if isinstance(told, str) else ""
+    except ValueError:
+        return ""
+
+
+def _form(form: re.Pattern[str], told: object) -> str:
+    """A text of this form in lower case; "" for what is none."""
+    text = told.lower() if isinstance(told, str) else ""
+    return text if form.fullmatch(text) else ""
+
+
 def _only_mac(facts: Mapping[str, Any]) -> str:
-    macs = list(facts.get("macs") or ())
-    return str(macs[0]) if len(macs) == 1 else ""
+    macs = _list(facts.get("macs"))
+    return _form(_MAC, macs[0]) if len(macs) == 1 else ""
 
 
-def _number(value: object, default: int) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else default
+def _list(told: object) -> list[Any]:
+    return told if isinstance(told, list) else list(told) if isinstance(told, tuple) else []
+
+
+def _objects(told: object) -> list[Mapping[str, Any]]:
+    return [one for one in _list(told) if isinstance(one, Mapping)]
 
 
 def _seen(disk: Disk) -> DiskSeen:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from pxeserver.boot.model import Node
 from pxeserver.postinstall.candidates import candidate
 from pxeserver.storage.claims import Agent
@@ -53,3 +55,28 @@ def test_disks_are_those_of_the_inventory_where_the_agent_tells_none() -> None:
     assert found.disks is not None
     assert (found.disks[0].serial, found.disks[0].signatures) == ("S1", ())
     assert candidate(NODE, agent(), None, "").disks is None
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"macs": 5},
+        {"disks": 5},
+        {"disks": [5, "sda"]},
+        {"uplink": {"dns": 5, "gateway": [], "mac": {}, "address": 7}},
+        {"uplink": {"dns": ["10.77.0.1; reboot"], "gateway": "10.77.0.1 dev lo", "mac": "00:11 -- del-br x"}},
+        {"release": "../../etc", "machine_id": "x\ny"},
+    ],
+)
+def test_a_node_that_tells_nonsense_spoils_no_plan_of_others(facts: dict[str, Any]) -> None:
+    found = candidate(NODE, agent(**facts), None, "")
+    assert found.name == "n1"
+    assert (found.gateway, found.dns) == ("", ())
+    assert (found.release, found.machine_id) == ("bookworm", "")
+    assert found.mac in ("", *NODE.macs)
+
+
+@pytest.mark.parametrize("mtu", [1, 60, 575, 65_536, 10**30])
+def test_a_node_cannot_make_the_networks_of_all_useless(mtu: int) -> None:
+    """The smallest MTU of all members is that of every vNet."""
+    assert candidate(NODE, agent(uplink=UPLINK | {"mtu": mtu}), None, "").mtu == 1500
