@@ -24,7 +24,7 @@ OURS = "pxeserver"
 PATIENCE = 60.0
 """Seconds for one answer. A manager without a leader takes 20 to say so."""
 Query = Mapping[str, str | int | bool]
-_NO_LEADER = ("does not have a leader", "no elected primary", "too few managers")
+_NO_LEADER = ("does not have a leader", "no elected primary", "too few managers", "lost leader status")
 
 
 class EngineRefused(StepFailed):
