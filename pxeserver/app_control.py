@@ -26,7 +26,7 @@ from pxeserver.discoveryshelf import NAME, PROFILE, DiscoveryShelf
 from pxeserver.imagebuilds import ImageBuilds
 from pxeserver.imagestore.store import Store
 from pxeserver.inventory import parse_inventory
-from pxeserver.live import Hall, Refused
+from pxeserver.live import SERVER, Hall, Refused
 from pxeserver.live.keeping import Windows
 from pxeserver.loaderbundle import LoaderShelf
 from pxeserver.loaders import LoadersUnavailable
@@ -44,8 +44,6 @@ were.
 """
 _DISCOVERY_AGAIN = 900.0
 """Seconds at most until a build that failed is tried again."""
-BY = "server"
-"""Who edits what the server itself puts into the database."""
 
 
 @dataclass(slots=True)
@@ -141,9 +139,9 @@ class ControlParts:
             opened = self.hall.opened
             try:
                 loaders = await asyncio.to_thread(self.shelf.ensure, log.info)
-                async with self.hall.edit(BY) as edit:
+                async with self.hall.edit(SERVER) as edit:
                     for loader in loaders:
-                        await edit.put_loader(loader)
+                        await edit.put_loader(loader, standard=True)
                 self._report("")
                 log.info("loaders are there: machines can boot", extra={"architectures": len(loaders)})
                 await self._another_database(opened)
@@ -169,7 +167,7 @@ class ControlParts:
             opened = self.hall.opened
             try:
                 image = await asyncio.to_thread(shelf.ensure, log.info)
-                async with self.hall.edit(BY) as edit:
+                async with self.hall.edit(SERVER) as edit:
                     if self.hall.catalog().images.get(NAME) != image:
                         await edit.put_image(image)
                     if NAME not in self.hall.catalog().profiles:

@@ -21,6 +21,7 @@ from pxeserver.loaders import (
     MANIFEST,
     Entry,
     LoaderStore,
+    LoadersUnavailable,
     Manifest,
     Progress,
     ensure_loaders,
@@ -58,6 +59,13 @@ class LoaderShelf:
     def ensure(self, progress: Progress = print) -> list[Loader]:
         """See loaders.ensure_loaders."""
         return ensure_loaders(self.store, self.cache_dir, progress, fetch=self.fetch, mirror=self.mirror)
+
+    def kept(self) -> list[Loader]:
+        """Those that are there without asking any network."""
+        try:
+            return ensure_loaders(self.store, self.cache_dir, lambda _: None, fetch=False)
+        except LoadersUnavailable:
+            return []
 
     def export_bundle(self, loaders: Iterable[Loader], path: Path) -> None:
         """Write loaders with their manifest into one file; it appears at `path` when it is whole."""

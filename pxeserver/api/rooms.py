@@ -127,6 +127,9 @@ class Builds(Protocol):
 class LoaderShelf(Protocol):
     """The loaders' bundle; its verbs block and are run in threads."""
 
+    def kept(self) -> list[Loader]:
+        """The loaders that the server has by itself; no network is asked."""
+
     def export_bundle(self, loaders: Iterable[Loader], path: Path) -> None:
         """Write the loaders with their manifest into one file."""
 

@@ -52,6 +52,9 @@ _NAMES = {
     Arch.UEFI_LOONG64: "loong64",
 }
 
+ARCH_NAMES = tuple(_NAMES.values())
+"""The names of all families."""
+
 _REMOVABLE_PATH = {
     Arch.UEFI_X86: "BOOTIA32.EFI",
     Arch.UEFI_X64: "BOOTX64.EFI",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pxeserver.cli import records, screen
 from pxeserver.cli.client import Failure
-from pxeserver.cli.options import DEFAULT, Options, each, noun
+from pxeserver.cli.options import DEFAULT, Options, Yes, each, noun
 from pxeserver.cli.screen import Column, column
 from pxeserver.cli.transfer import receive, send, upload_blocks
 
@@ -61,7 +61,22 @@ def add(
     with options.client() as client:
         sent = send(client, file, "loader", sha256)
         body = {"name": sent["name"], "sha256": sent["sha256"], "version": version, "licence": licence}
-        return each([str(a) for a in arch], lambda a: client.put("loaders", a, body=body), "uses it", options)
+        done = f"{sent['name']} is its loader now"
+        return each([str(a) for a in arch], lambda a: client.put("loaders", a, body=body), done, options)
+
+
+@app.command
+def remove(*archs: int, yes: Yes = False, options: Options = DEFAULT) -> int:
+    """Give up added loaders: the server's own serve these architectures again, where it has one.
+
+    Parameters
+    ----------
+    archs
+        Architectures, as `loader list` shows them.
+    """
+    names = [str(arch) for arch in archs]
+    question = f"Remove the loader of architecture {', '.join(names)}?"
+    return records.removed("loaders", names, question, options, yes=yes)
 
 
 @app.command(name="export")

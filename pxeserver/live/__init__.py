@@ -4,10 +4,21 @@ Machines boot without it: the worker has its own snapshot and journal. What is h
 now".
 """
 
+from pxeserver.live.edit import SERVER
 from pxeserver.live.errors import Conflict, Missing, Refused, Unavailable
 from pxeserver.live.hall import Hall
 from pxeserver.live.health import Trouble
 from pxeserver.live.link import WorkerLink
 from pxeserver.live.loss import WorkerKnows
 
-__all__ = ["Conflict", "Hall", "Missing", "Refused", "Trouble", "Unavailable", "WorkerKnows", "WorkerLink"]
+__all__ = [
+    "SERVER",
+    "Conflict",
+    "Hall",
+    "Missing",
+    "Refused",
+    "Trouble",
+    "Unavailable",
+    "WorkerKnows",
+    "WorkerLink",
+]

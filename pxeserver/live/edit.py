@@ -14,6 +14,9 @@ from pxeserver.storage.records import Record
 
 _POLICY = tuple(f.name for f in fields(Policy) if f.name != "subnets")
 
+SERVER = "server"
+"""Who edits what the server itself puts into the database."""
+
 
 class Edit(NodeEdits):
     """One change of the configuration: committed whole, or not at all. Made by Hall.edit."""
@@ -75,14 +78,23 @@ class Edit(NodeEdits):
         users = [f"profile {p.value.name}" for p in profiles if p.value.image == name]
         await self._remove("images", "image", name, version, old, users=users)
 
-    async def put_loader(self, loader: Loader) -> None:
-        """Use this loader for its architecture."""
+    async def put_loader(self, loader: Loader, *, standard: bool = False) -> None:
+        """Use this loader for its architecture. A `standard` one, which the server has by itself, does not
+        take the place of what somebody else has put there.
+        """
         old = (await self._records.loaders()).get(loader.arch)
         if old is not None and old.value == loader:
             return  # the loaders are put at every start: no new version where nothing changed
+        if old is not None and standard and old.stamp.updated_by != self._by:
+            return
         new = Record(loader, self._stamp(old.stamp if old else None))
         await self._records.put_loader(new)
         self._note_put("loaders", arch_name(loader.arch), old, new)
+
+    async def remove_loader(self, arch: int) -> None:
+        """Have no loader for an architecture."""
+        old = (await self._records.loaders()).get(arch)
+        await self._remove("loaders", "loader", arch, None, old, users=[])
 
     async def set_policy(self, policy: Policy) -> None:
         """Replace the policy. What differs from the configuration file is stored, and holds over the file."""

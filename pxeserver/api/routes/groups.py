@@ -10,6 +10,7 @@ from pxeserver.api.problems import Problem
 from pxeserver.api.routing import Call, Route
 from pxeserver.api.schemas.catalog import GroupChange, GroupNew, GroupView, group_view
 from pxeserver.api.schemas.fields import merged
+from pxeserver.boot.architectures import ARCH_NAMES
 from pxeserver.boot.model import Group, SelectorKind
 from pxeserver.boot.values import sort_groups
 
@@ -44,7 +45,11 @@ def _selector_fault(group: Group) -> str:
             parts = group.match.lower().replace("-", ":").rstrip(":").split(":")
             if len(parts) > 6 or not all(len(p) == 2 and set(p) <= set("0123456789abcdef") for p in parts):
                 return f"{group.match!r} is not the beginning of a MAC address such as 52:54:00"
-        case SelectorKind.ARCH | SelectorKind.VENDOR:
+        case SelectorKind.ARCH:
+            match = group.match
+            if match not in ARCH_NAMES and not (match.isascii() and match.isdigit() and int(match) < 65536):
+                return f"{group.match!r} is none of {', '.join(ARCH_NAMES)}, and no number of one"
+        case SelectorKind.VENDOR:
             pass
     return ""
 

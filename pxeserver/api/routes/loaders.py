@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from pxeserver.api.problems import Problem
+from pxeserver.api.problems import Problem, not_found
 from pxeserver.api.routes.images import stored
 from pxeserver.api.routes.uploads import refused
 from pxeserver.api.routing import Call, Route
@@ -17,6 +17,7 @@ from pxeserver.api.streams import Feed, consume, file, in_thread
 from pxeserver.boot.architectures import arch_name
 from pxeserver.boot.model import Loader
 from pxeserver.imagestore.blobs import ImportFailed
+from pxeserver.live import SERVER
 
 BUNDLE_LIMIT = 256 << 20
 """Bytes of a loader bundle: a few programs of one or two MB each."""
@@ -31,16 +32,38 @@ async def list_loaders(call: Call) -> list[LoaderView]:
 async def put_loader(call: Call) -> LoaderView:
     """Use a file of the store as the loader of one architecture."""
     body: LoaderNew = call.body
+    arch = _arch(call)
+    named = FileNamed(name=body.name, sha256=body.sha256, role="loader")
+    found = await asyncio.to_thread(stored, call, named)
+    loader = Loader(arch, found, body.source or f"added by {call.by}", body.version, body.licence)
+    async with call.hall.edit(call.by) as edit:
+        await edit.put_loader(loader)
+    return loader_view(loader, arch_name(loader.arch))
+
+
+async def remove_loader(call: Call) -> None:
+    """Give up a loader that somebody has added: the server's own serves its architecture again, if any."""
+    arch = _arch(call)
+    old = call.hall.catalog().loaders.get(arch)
+    if old is None:
+        raise not_found("loader", str(arch))
+    own = {loader.arch: loader for loader in await in_thread(call.rooms.loaders.kept)}.get(arch)
+    if own == old:
+        step = f"`pxeserver loader add FILE --arch {arch}` puts another in its place"
+        raise Problem(409, f"loader {arch} is not removed", "it is the server's own", step)
+    async with call.hall.edit(call.by) as edit:
+        await edit.remove_loader(arch)
+    if own is not None:
+        async with call.hall.edit(SERVER) as edit:
+            await edit.put_loader(own)
+
+
+def _arch(call: Call) -> int:
     text = call.part("arch")
     if not (text.isascii() and text.isdigit() and int(text) < 65536):
         why = f"{text!r} is not an architecture type from 0 to 65535"
         raise Problem(400, "the architecture is refused", why, "7 is x64 UEFI, 0 is BIOS, 11 is arm64 UEFI")
-    named = FileNamed(name=body.name, sha256=body.sha256, role="loader")
-    found = await asyncio.to_thread(stored, call, named)
-    loader = Loader(int(text), found, body.source or f"added by {call.by}", body.version, body.licence)
-    async with call.hall.edit(call.by) as edit:
-        await edit.put_loader(loader)
-    return loader_view(loader, arch_name(loader.arch))
+    return int(text)
 
 
 async def export(call: Call) -> web.StreamResponse:
@@ -95,4 +118,5 @@ ROUTES = (
         upload=_OCTETS,
     ),
     Route("PUT", "/loaders/{arch}", put_loader, "Use a loader", "loader", LoaderView, body=LoaderNew),
+    Route("DELETE", "/loaders/{arch}", remove_loader, "Give up a loader", "loader", status=204),
 )

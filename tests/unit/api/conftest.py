@@ -20,6 +20,9 @@ class FakeShelf:
     store: Store
     loaders: list = field(default_factory=list)
 
+    def kept(self):
+        return self.loaders
+
     def export_bundle(self, loaders, path):
         path.write_bytes(b"bundle of %d" % len(list(loaders)))
 

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from pxeserver.boot.model import Loader
+
 
 async def test_groups(server):
     group = {"name": "rack1", "selector": "label", "match": "rack=r1", "values": {"console": "ttyS0"}}
@@ -152,6 +154,28 @@ async def test_loaders(server):
     assert (await server.call("POST", "/loaders/bundle", data=b"nonsense"))[0] == 422
     server.shelf.loaders = list(server.hall.catalog().loaders.values())
     assert [r["arch"] for r in await server.ok("POST", "/loaders/bundle", data=b"bundle")] == [7]
+
+
+async def test_an_added_loader_is_given_up_for_the_servers_own(server):
+    own = server.blob(b"debian's", "snponly.efi", "loader")
+    server.shelf.loaders = [Loader(7, own, "Debian", "1.21", "GPL-2.0")]
+    blob = server.blob(b"ipxe", "ipxe.efi", "loader")
+    for arch in (7, 33):
+        await server.ok("PUT", f"/loaders/{arch}", {"name": "ipxe.efi", "sha256": blob.sha256})
+    for arch in (7, 33):
+        assert await server.call("DELETE", f"/loaders/{arch}") == (204, b"")
+    assert [(r["arch"], r["source"]) for r in await server.ok("GET", "/loaders")] == [(7, "Debian")]
+    status, problem = await server.call("DELETE", "/loaders/7")
+    assert (status, problem["why"]) == (409, "it is the server's own")
+    assert (await server.call("DELETE", "/loaders/33"))[0] == 404
+
+
+async def test_an_architecture_that_nothing_has_is_no_selector(server):
+    for match in ("x65", "X64", "70000", ""):
+        body = {"name": "g", "selector": "arch", "match": match}
+        assert (await server.call("POST", "/groups", body))[0] == 422
+    for match in ("x64", "7", "33"):
+        await server.ok("POST", "/groups", {"name": f"g{match}", "selector": "arch", "match": match})
 
 
 @pytest.mark.parametrize("noun", ["groups", "profiles"])

@@ -27,7 +27,7 @@ from pxeserver.boot.model import (
     SelectorKind,
     Subnet,
 )
-from pxeserver.live import Conflict, Hall, Missing, Refused
+from pxeserver.live import SERVER, Conflict, Hall, Missing, Refused
 
 N1 = Node(0, "n1", uuid="11111111-2222-4333-8444-000000000001", macs=("52:54:00:00:00:01",))
 
@@ -260,6 +260,26 @@ async def test_an_unchanged_loader_makes_no_new_snapshot(hall: Hall, link) -> No
         async with hall.edit(by="start") as edit:
             await edit.put_loader(loader)
     assert link.sent == ["catalog"]
+
+
+async def test_a_start_leaves_the_loader_that_a_person_has_put_there(hall: Hall) -> None:
+    debian = Loader(7, FileRef("snponly.efi", "d" * 64, 5, "loader"), "debian", "1.21", "GPL-2")
+    newer, own = replace(debian, version="1.22"), replace(debian, source="added by cli")
+
+    async def start(loader: Loader) -> Loader:
+        async with hall.edit(by=SERVER) as edit:
+            await edit.put_loader(loader, standard=True)
+        return hall.catalog().loaders[7]
+
+    assert await start(debian) == debian
+    assert await start(newer) == newer
+    async with hall.edit(by="cli") as edit:
+        await edit.put_loader(own)
+    assert await start(newer) == own
+    async with hall.edit(by="cli") as edit:
+        await edit.remove_loader(7)
+    assert 7 not in hall.catalog().loaders
+    assert await start(newer) == newer
 
 
 async def test_many_nodes_at_once_are_sent_as_a_table(hall: Hall, link) -> None:
