@@ -186,7 +186,9 @@ def test_lost_quorum_says_what_to_do_and_comes_back(swarm: Swarm) -> None:
     for name in ("n2", "n3"):
         nodes[name].power_on()
         nodes.apply(name, "docker", DOCKER)
-    within(60, lambda: nodes.step("n1", "swarm-members", "check", swarm.members()).get("drift") == [])
+    # A change that was under way when the leader stepped down may be carried out after all: it is put right.
+    within(90, lambda: "failed" not in nodes.step("n1", "swarm-members", "apply", swarm.members()))
+    assert nodes.drift("n1", "swarm-members", swarm.members()) == []
     want = swarm.join("n3", "SWMTKN-1-none-is-needed")
     assert nodes.apply("n3", "swarm-join", want)["node_id"] == swarm.ids["n3"]
 
