@@ -276,6 +276,8 @@ def introduction(
         f"DHCP {settings.dhcp.port} and {settings.dhcp.proxy_port}, TFTP {settings.tftp.port},"
         f" HTTP {settings.http.port}"
     )
+    if settings.agents.enabled:
+        ports += f", agents of nodes {settings.agents.port}"
     dry = " (dry run: nothing is sent)" if settings.policy.dry_run else ""
     rows = [
         ("serving", f"{served}: {choice.why}{more}"),

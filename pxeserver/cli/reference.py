@@ -26,7 +26,7 @@ _CLI = """\
 members of the group `pxeserver` may use it.
 
 - **Host lists**: `n1`, `n[001-256]`, `n[1-4,7]`, `r[1-2]n[1-8]`, `login,n[1-4]`, wherever several nodes may
-  be named.
+  be named. Put them in quotes: brackets mean something to most shells.
 - **Values**: `key=value`; `key=` takes a value away. The values are listed below.
 - **Output**: a table for people, `-o json` or `-o yaml` for programs. Results go to stdout, everything else
   to stderr. `NO_COLOR` is obeyed; without a terminal there is no colour and no cut line.
