@@ -7,6 +7,7 @@ journal itself: a control process that was away is sent everything after the las
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import os
@@ -132,7 +133,11 @@ class ControlLink:
             server.close()
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        channel = Channel(reader, writer)
+        # Cancelled when the process ends; asyncio.streams of Python 3.11 would log that as a bug.
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._converse(Channel(reader, writer))
+
+    async def _converse(self, channel: Channel) -> None:
         try:
             async with asyncio.timeout(5):
                 first = await channel.receive()
@@ -146,9 +151,6 @@ class ControlLink:
             await self._talk(channel)
         except (ChannelError, TimeoutError) as error:
             log.warning("channel closed", extra={"error": error or "no hello"})
-        except asyncio.CancelledError:
-            # The process ends. asyncio.streams of Python 3.11 would log a cancelled handler as a bug.
-            return
         finally:
             if self._channel is channel:
                 self._lose()

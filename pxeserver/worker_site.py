@@ -196,7 +196,7 @@ class SiteKeeper:
             others = "; ".join(self._boots()) or "perhaps: the probe is still running"
             return f"another boot server answers ({others}); `--unknown {policy.unknown}` holds against it"
         if policy.unknown_chosen:
-            return "chosen in the configuration"
+            return "chosen by you (`pxeserver policy show`, `pxeserver config show`)"
         return f"the default; {self._note()}"
 
     def _now(self) -> str:

@@ -375,3 +375,28 @@ async def test_a_new_control_process_does_not_wait_for_a_stuck_one(bench: Bench)
         await bench.worker.record(state(1))
         await until(hall, lambda: hall.entries)
     writer.transport.abort()
+
+
+async def test_the_end_of_the_process_amid_a_farewell_is_no_fault(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closing, faults = asyncio.Event(), []
+
+    async def slow_close(self: channel.Channel) -> None:
+        closing.set()
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(channel.Channel, "close", slow_close)
+    loop, others = asyncio.get_running_loop(), asyncio.all_tasks()
+    loop.set_exception_handler(lambda _, told: faults.append(told))
+    _, writer = await asyncio.open_unix_connection(str(bench.folder / "worker.sock"))
+    writer.write(channel.encode("hello", channel.Hello()))
+    async with asyncio.timeout(5):
+        while not bench.link.connected:
+            await asyncio.sleep(0.01)
+    writer.close()
+    await asyncio.wait_for(closing.wait(), 5)
+    for task in asyncio.all_tasks() - others:
+        task.cancel()
+    await asyncio.sleep(0.05)
+    assert faults == []
