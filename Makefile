@@ -52,7 +52,7 @@ $(VENV)/.lab: $(VENV)/.run
 
 # ---------------------------------------------------------------------------------------------- using
 
-.PHONY: run try demo
+.PHONY: run try demo demo-cluster
 run: $(VENV)/.run ## start the server on this machine's network (ARGS="--help" shows the options)
 	@exec $(PY) -m pxeserver run $(ARGS)
 
@@ -61,6 +61,9 @@ try: $(VENV)/.lab ## a private network with the server and one virtual machine, 
 
 demo: $(VENV)/.lab ## three virtual machines of different firmware boot before your eyes
 	@exec $(PY) -m pxeserver.lab demo $(ARGS)
+
+demo-cluster: $(VENV)/.lab ## three empty virtual machines become a cluster before your eyes
+	@exec $(PY) -m pxeserver.lab demo-cluster $(ARGS)
 
 # ---------------------------------------------------------------------------------------------- checking
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pxeserver.lab.badline import Line
+from pxeserver.lab.clusterplay import cluster_demo
 from pxeserver.lab.firmware import Firmware
 from pxeserver.lab.netns import sweep
 from pxeserver.lab.network import Lab
@@ -59,8 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     show = commands.add_parser("demo", help="three machines of different firmware boot while you watch")
     show.add_argument("--seconds", type=float, default=300.0, help="how long they may take")
     show.add_argument("--picture", type=Path, help="SVG file for a picture of the end")
+    stand = commands.add_parser("demo-cluster", help="three empty machines become a cluster while you watch")
+    stand.add_argument("--seconds", type=float, default=1200.0, help="how long they may take")
     given = parser.parse_args(arguments)
-    if given.command in ("try", "demo"):
+    if given.command in ("try", "demo", "demo-cluster"):
         return _show(given)
     if given.command == "sweep":
         print("\n".join(sweep()))
@@ -85,6 +88,8 @@ def _show(given: argparse.Namespace) -> int:
     try:
         if given.command == "demo":
             return demo(Console(), given.seconds, given.picture)
+        if given.command == "demo-cluster":
+            return cluster_demo(Console(), given.seconds)
         return play(Console(), Firmware(given.firmware), given.disk)
     except LabError as error:
         print(f"pxeserver.lab: {error}", file=sys.stderr)

@@ -25,8 +25,10 @@ import psutil
 from pxeserver.lab.netns import Namespace
 from pxeserver.lab.process import LabError, Process, run
 
-TREES = Path("/var/tmp/pxeserver-lab/trees")
-"""Trees of packages, kept between runs: making one takes a minute."""
+TREES = Path("/var/tmp/pxeserver-lab-trees")
+"""Trees of packages, kept between runs: making one takes a minute. No server's folder, which would become its
+user's.
+"""
 PLAIN = ("systemd", "systemd-sysv", "dbus", "iproute2", "python3", "ca-certificates", "kmod", "procps")
 """About what a Debian in a container has before anybody installed anything."""
 KEPT = ("var/lib/docker", "var/lib/containerd", "var/lib/glusterd", "var/lib/pxeserver-agent", "srv")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +12,7 @@ from types import TracebackType
 from pxeserver import resources
 from pxeserver.lab.container import PLAIN, Container, make_tree
 from pxeserver.lab.netns import Namespace, allow_cubic, connect, need_root, run_prefix, sweep
+from pxeserver.lab.process import Process
 
 SERVER, FIRST = "10.77.0.2", 11
 """The server's address, and the last part of the first node's."""
@@ -85,6 +86,10 @@ class NodeLab:
         """The MAC address of its eth0."""
         found = self.nodes[name].space.ip("-o", "link", "show", "dev", "eth0").split()
         return found[found.index("link/ether") + 1]
+
+    def start_server(self, words: Sequence[str], environment: Mapping[str, str] | None = None) -> Process:
+        """Start a server in the server's namespace; it ends with the lab."""
+        return self._stack.enter_context(self.boot.start(words, self.work / "server.log", environment))
 
     def power_on(self) -> None:
         """Boot all that are off."""
