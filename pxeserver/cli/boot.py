@@ -89,10 +89,11 @@ def show(boot: str, /, *, options: Options = DEFAULT) -> None:
     if options.output != "table":
         screen.dump(found, options.output)
         return
-    screen.fields((name, found[name]) for name in ("id", "node", "mac", "address"))
-    screen.fields([("started", screen.local_time(found["started"]))])
+    pairs = [(name, found[name]) for name in ("id", "node", "mac", "address")]
+    pairs.append(("started", screen.local_time(found["started"])))
     if found["text"]:
-        screen.fields([("result", found["text"]), ("next step", found["next_step"])])
+        pairs += [("result", found["text"]), ("next step", found["next_step"])]
+    screen.fields(pairs)
     screen.heading("Steps")
     screen.rows(found["timeline"], _steps(found["timeline"]), "table", "none")
 
@@ -107,4 +108,6 @@ def watch(*, node: str | None = None, options: Options = DEFAULT) -> None:
         Only this node.
     """
     with options.client() as client:
+        if node is not None:
+            client.get("nodes", node)  # a slip of the pen would be a watch without end
         follow(client, node, options.output)

@@ -98,7 +98,8 @@ class Seen:
         await machines.seen({code: (s.machine, s.at, s.times) for code, s in self.machines.items()})
         if self._memory.crowded:
             await machines.trim()
-        if self._memory.awaiting > 0:
+        # In a dry run, machines only look in: nothing that lasts comes of it.
+        if self._memory.awaiting > 0 and not self._memory.catalog.policy.dry_run:
             await edit.bind({code: s.machine for code, s in self.machines.items()})
 
     def remember(self) -> None:

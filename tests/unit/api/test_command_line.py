@@ -204,6 +204,11 @@ async def test_backup_and_restore(cli, tmp_path):
     await cli("backup", str(tmp_path / "no" / "where"), code=1)
 
 
+async def test_nothing_is_watched_that_is_not_there(cli):
+    done = await cli("boot", "watch", "--node", "nope", code=1)
+    assert "no node nope" in done.err
+
+
 async def test_boots_are_listed_shown_and_watched(cli, server):
     def event(kind, **detail):
         return Event(time.time(), kind, "att0000001", "52:54:00:00:00:01", detail=detail)

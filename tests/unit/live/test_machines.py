@@ -67,6 +67,20 @@ async def test_an_approved_machine_is_a_node(hall: Hall, event, link) -> None:
     assert [m.mac for _, m, _ in hall.machines()] == [mac(2)]
 
 
+async def test_a_dry_run_gives_no_place_away(hall: Hall, event) -> None:
+    async with hall.edit(by="cli") as edit:
+        await edit.add_nodes([Node(0, "n1")])
+        await edit.set_policy(replace(hall.catalog().policy, dry_run=True))
+    appear(hall, event, 1)
+    await hall.settled()
+    assert [m.mac for _, m, _ in hall.machines()] == [mac(1)]
+    async with hall.edit(by="cli") as edit:
+        await edit.set_policy(replace(hall.catalog().policy, dry_run=False))
+    appear(hall, event, 1)
+    await hall.settled()
+    assert hall.node("n1").macs == (mac(1),)  # type: ignore[union-attr]
+
+
 async def test_the_second_card_of_a_bound_machine_takes_no_place_also_when_it_is_ignored(
     hall: Hall, event
 ) -> None:
