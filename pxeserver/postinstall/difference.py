@@ -23,6 +23,7 @@ _SUMMARY: dict[str, Callable[[Any], list[str]]] = {
     "routers": lambda p: [
         *(f"gateway {r['gateway']} of {r['vnet']}{' with NAT' if r['nat'] else ''}" for r in p["routers"]),
         *(f"address {a['address']}" for a in p["addresses"]),
+        *(f"vNet {v} kept apart" for v in p.get("vnets", ()) if not p["routers"]),
     ],
     "brick": lambda p: (
         [f"{p['device']['kind']} {p['device']['path']} for volume {p['volume']}"]

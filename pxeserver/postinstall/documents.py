@@ -104,13 +104,17 @@ class Documents(StorageDocuments):
         return min(p.mtu for p in self.layout.everyone.values()) - TUNNEL_OVERHEAD
 
     def routers(self, place: Place) -> Doc | None:
-        """Virtual routers and service addresses; None where this member takes no part."""
-        if not place.router:
+        """Virtual routers and service addresses, for members that are routers; and for all of them which
+        networks are kept apart. None where there is neither.
+        """
+        if not (place.router or self.spec.vnets):
             return None
-        routers = [self._router(place, v) for v in sorted(self.spec.vnets, key=_name) if v.gateway]
+        gateways = [v for v in sorted(self.spec.vnets, key=_name) if v.gateway and place.router]
+        routers = [self._router(place, v) for v in gateways]
         return {
             "routers": [r for r in routers if r],
-            "addresses": self._addresses(place),
+            "addresses": self._addresses(place) if place.router else [],
+            "vnets": sorted(v.name for v in self.spec.vnets),
             "advert_ms": ADVERT_MS,
             "uplink": self.spec.uplink,
             "isolated": isolated(self.spec.vnets),

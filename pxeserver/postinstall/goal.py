@@ -140,10 +140,8 @@ def _ground(b: Building, docs: Documents, place: Place) -> None:
     b.add(StepKey(n, "identity"), docs.identity(place))
     b.add(StepKey(n, "packages"), docs.packages(place), [StepKey(n, "identity")])
     b.add(StepKey(n, "network"), docs.network(place), [StepKey(n, "packages")])
-    if place.router:
-        password = {"password": docs.facts.password}
-        doc = docs.routers(place) if docs.facts.password else None
-        b.add(StepKey(n, "routers"), doc, [StepKey(n, "network")], secrets=password)
+    if (routers := docs.routers(place)) is not None:
+        b.add(StepKey(n, "routers"), routers, [StepKey(n, "network")])
     if (brick := docs.brick(place)) is not None:
         b.add(StepKey(n, "brick"), brick, [StepKey(n, "network")])
     b.add(StepKey(n, "docker"), docs.docker(), [StepKey(n, "network")])

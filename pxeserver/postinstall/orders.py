@@ -24,7 +24,7 @@ from pxeserver.postinstall.layingout import lay_out
 from pxeserver.postinstall.layout import Candidate, Layout
 from pxeserver.postinstall.neighbours import own_addresses
 from pxeserver.postinstall.plan import Action, Plan, plan
-from pxeserver.postinstall.running import RunningCluster, new_password, spec_json
+from pxeserver.postinstall.running import RunningCluster, spec_json
 from pxeserver.postinstall.spec import ClusterSpec
 from pxeserver.postinstall.work import Facts, StepKey
 from pxeserver.storage.clusters import ClusterRecord, ClusterTable
@@ -86,7 +86,8 @@ class ClusterOrders:
         """Plan a cluster file. ConfigErrors with every fault; Unavailable. `readmit` are nodes that were
         removed, and may be members again.
         """
-        spec = specfile.read(text, files, name)
+        # Compose and stack files of a mebibyte take YAML's reader seconds.
+        spec = await asyncio.to_thread(specfile.read, text, files, name)
         await self.clusters.ready()
         cluster = self.clusters.running.get(spec.name)
         adjusted = cluster.adjusted.brought_back(readmit) if cluster is not None else Adjustments()
@@ -172,7 +173,6 @@ class ClusterOrders:
             id=old.id if old else 0,
             state="destroying" if planned.adjusted.of(planned.spec).destroy else "applied",
             context=context,
-            secrets=old.secrets if old else {"password": new_password()},
         )
         async with clusters.hall.database.write() as connection:
             table = ClusterTable(connection, clusters.box)

@@ -109,7 +109,6 @@ def foreseen(
     lead = former_leader
     facts = replace(
         facts,
-        password=facts.password or "<password>",
         unfit=frozenset(),
         images={n: facts.images.get(n, {"url": f"<image {n}>"}) for n in spec.images},
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import secrets
-import string
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -37,8 +36,6 @@ DRIFT_SECONDS = 60.0
 """When a node was looked at last is written no more often, as long as nothing else is found."""
 _LONGEST_PAUSE = 30.0
 _GATHERED = 4096
-_PASSWORD = 8
-"""Characters of a VRRP password (RFC 2338 section 5.3.6); keepalived takes no more."""
 
 
 @dataclass(slots=True)
@@ -62,11 +59,6 @@ class Pending:
             (self.members | later.members) - later.departed,
             self.departed | later.departed,
         )
-
-
-def new_password() -> str:
-    """A VRRP password. It goes over the wire in clear: it keeps neighbours apart, not attackers out."""
-    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(_PASSWORD))
 
 
 class RunningCluster:
@@ -158,7 +150,6 @@ class RunningCluster:
         images = self._images() if self.spec.images else {}
         return Facts.of(
             self.coordinator.states.values(),
-            password=str(self.record.secrets.get("password", "")),
             gone=self.gone,
             rotations=self.rotations,
             images={name: told for name, told in images.items() if name in self.spec.images},

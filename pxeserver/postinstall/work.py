@@ -155,8 +155,6 @@ class Facts:
     """Nodes of which a step has failed, or whose gate has to be passed first or again: they get no
     containers.
     """
-    password: str = field(default="", repr=False)
-    """Of the cluster's VRRP groups, 8 characters."""
     gone: tuple[str, ...] = ()
     """Swarm node ids of members' former selves: machines that came back without their state."""
     rotations: int = 0

@@ -37,7 +37,6 @@ class ClusterRecord:
     state: str = "applied"
     """applied, stopped, or destroying."""
     context: Mapping[str, Any] = field(default_factory=dict)
-    secrets: Mapping[str, Any] = field(default_factory=dict, repr=False)
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -91,7 +90,6 @@ class ClusterTable:
             "layout": dict(record.layout),
             "state": record.state,
             "context": dict(record.context),
-            "secrets": self._box.seal(record.secrets),
             "labels": dict(record.labels),
             "created_by": stamp.created_by,
             "updated_by": stamp.updated_by,
@@ -216,7 +214,6 @@ class ClusterTable:
             id=row["id"],
             state=row["state"],
             context=row["context"],
-            secrets=self._box.unseal(row["secrets"]),
             labels=row["labels"],
         )
 

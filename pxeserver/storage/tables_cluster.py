@@ -29,8 +29,6 @@ class ClusterRow(Edited, Base):
     """applied, stopped, or destroying."""
     context: Mapped[dict[str, Any]]
     """What else the goal was made from: who leads, how often tokens were rotated."""
-    secrets: Mapped[bytes] = mapped_column(LargeBinary, default=b"")
-    """Encrypted JSON."""
 
 
 class ClusterMemberRow(Base):

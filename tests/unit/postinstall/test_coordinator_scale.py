@@ -139,9 +139,7 @@ def cluster(number: int) -> RunningCluster:
         for n in range(1, NODES + 1)
     ]
     layout = msgspec.to_builtins(lay_out(spec, seen))
-    record = ClusterRecord(
-        spec.name, "", spec_json(spec), layout, Stamp("t", "t", 0, 0), id=number, secrets={"password": "p"}
-    )
+    record = ClusterRecord(spec.name, "", spec_json(spec), layout, Stamp("t", "t", 0, 0), id=number)
     return RunningCluster(record, {}, (), 0.0, chance=random.Random(number).random)
 
 

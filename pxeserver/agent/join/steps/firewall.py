@@ -2,7 +2,8 @@
 
 A packet that one table accepts may still be dropped by another, so ours only drops: between networks that do
 not belong together, into a network from outside, out of one without NAT, to a node's address of another
-network, and VRRP from anybody but peers.
+network, and VRRP from anybody but peers. It stands on every node, router or not: each has an address on every
+network and forwards packets, for Docker needs that.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ FORWARD = "net.ipv4.ip_forward"
 def rules(want: Want) -> str:
     """The table as a file for nft(8): loading it replaces the former one at once."""
     routers = want["routers"]
-    vnets = sorted(router["vnet"] for router in routers)
+    vnets = networks(want)
     uplink = want.get("uplink") or ""
     lines = [f"table inet {TABLE}", f"delete table inet {TABLE}", f"table inet {TABLE} {{"]
     lines += [
@@ -34,6 +35,11 @@ def rules(want: Want) -> str:
     ]
     lines += _chain("postrouting", "type nat hook postrouting priority 100; policy accept;", masquerade)
     return files.marked("\n".join([*lines, "}"]) + "\n")
+
+
+def networks(want: Want) -> list[str]:
+    """Every virtual network of the node, also those without a gateway."""
+    return sorted({*(want.get("vnets") or ()), *(router["vnet"] for router in want["routers"])})
 
 
 def _chain(name: str, head: str, inside: list[str]) -> list[str]:
@@ -69,7 +75,7 @@ def _forward(want: Want, vnets: list[str]) -> list[str]:
         if apart:
             lines.append(f'iifname "{vnet}" oifname {_names(apart)} drop')
     uplink = want.get("uplink") or ""
-    closed = sorted(router["vnet"] for router in want["routers"] if not router["nat"])
+    closed = sorted(set(vnets) - {router["vnet"] for router in want["routers"] if router["nat"]})
     if uplink and closed:
         lines.append(f'iifname {_names(closed)} oifname "{uplink}" drop')
     if uplink:

@@ -2,7 +2,7 @@
 
 VRRP version 3 (RFC 9568) by keepalived, among named peers only. Version 3 has adverts below a second, and no
 password: the firewall takes VRRP from peers alone. What goes from one virtual network into another, or out
-where no NAT is asked, is dropped.
+where no NAT is asked, is dropped, also on nodes that are no router.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ class Routers:
     def check(self, want: Want) -> list[Drift]:
         """Whether the configuration is the wanted one and in force."""
         drift = []
-        if files.read(CONFIG) != keepalived.config(want):
+        if needed(want) and files.read(CONFIG) != keepalived.config(want):
             drift.append(Drift("keepalived's configuration", "as planned", _there(CONFIG)))
+        elif not needed(want) and _ours(CONFIG):
+            drift.append(Drift("keepalived's configuration", "none", "there"))
         elif needed(want) and not _active():
             drift.append(Drift("keepalived", "running", "not running"))
         if files.read(RULES) != firewall.rules(want):
@@ -46,17 +48,18 @@ class Routers:
         missing = sorted(keepalived.interfaces(want) - links.links().keys())
         if missing:
             raise StepFailed(f"there is no link {', '.join(missing)}: the step network comes first")
-        tell(f"{len(want['routers'])} gateways, {len(want['addresses'])} service addresses")
+        kept = len(firewall.networks(want))
+        tell(f"{len(want['routers'])} gateways, {len(want['addresses'])} service addresses, {kept} networks")
         # Docker turns the policy of forwarding to DROP where it has to switch forwarding on itself.
         links.sysctl(firewall.FORWARD, "1")
         firewall.accept_forwarded()
         files.put(RULES, firewall.rules(want), 0o600)
         firewall.load(RULES)
+        if not needed(want):
+            _no_keepalived()
+            return {}
         keepalived.put_check()
         changed = files.put(CONFIG, keepalived.config(want), 0o600)
-        if not needed(want):
-            run("systemctl", "stop", SERVICE, timeout=30)
-            return {}
         said = run("keepalived", "--config-test", "-f", str(CONFIG), timeout=20)
         if not said.ok:
             raise StepFailed(f"keepalived refuses its configuration: {said.said}", retry=False)
@@ -69,15 +72,27 @@ class Routers:
     def undo(self, want: Want, tell: Tell) -> None:
         """Stop keepalived, which gives its addresses back, and take the rules away."""
         tell("gateways and service addresses go")
-        run("systemctl", "stop", SERVICE, timeout=60)
-        for path in (CONFIG, RULES, keepalived.CHECK):
-            files.remove(path)
+        _no_keepalived()
+        files.remove(RULES)
         firewall.unload()
 
 
 def needed(want: Want) -> bool:
     """Whether there is anything for keepalived to do."""
     return bool(want["routers"] or want["addresses"])
+
+
+def _ours(path: Path) -> bool:
+    return (files.read(path) or "").startswith(files.MARK)
+
+
+def _no_keepalived() -> None:
+    """Stop it and take its files away, unless they are a person's."""
+    if not _ours(CONFIG):
+        return
+    run("systemctl", "stop", SERVICE, timeout=60)
+    for path in (keepalived.CHECK, CONFIG):
+        files.remove(path)
 
 
 def _active() -> bool:

@@ -23,7 +23,6 @@ def upgrade() -> None:
         sa.Column("layout", sa.JSON(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("context", sa.JSON(), nullable=False),
-        sa.Column("secrets", sa.LargeBinary(), nullable=False),
         sa.Column("created_by", sa.String(), nullable=False),
         sa.Column("updated_by", sa.String(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),

@@ -73,7 +73,7 @@ class Cluster:
     """Which of the steps that are ready is next: nodes keep no order among themselves."""
 
     def facts(self) -> Facts:
-        return Facts.of(self.states.values(), password="secret12")
+        return Facts.of(self.states.values())
 
     def goal(self) -> dict[StepKey, Want]:
         facts = self.facts()

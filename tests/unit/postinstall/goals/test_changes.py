@@ -30,10 +30,18 @@ def test_a_new_member_joins_and_moves_nobody(lab: Any, lab_text: str, make_node:
     assert lab.layout.bricks == before.bricks
     assert not _undone(done)
     own = {key for _, key in done if key.startswith("n4/")}
-    assert own == {
-        f"n4/{s}"
-        for s in ("identity", "packages", "network", "mount", "docker", "swarm-join", "networks", "gate")
-    }
+    steps = (
+        "identity",
+        "packages",
+        "network",
+        "mount",
+        "routers",
+        "docker",
+        "swarm-join",
+        "networks",
+        "gate",
+    )
+    assert own == {f"n4/{s}" for s in steps}
     others = {key.partition("/")[2] for _, key in done if not key.startswith("n4/")}
     assert others == {"identity", "network", "swarm-members"}, "names, tunnels, and the leader's list"
 
@@ -49,10 +57,18 @@ def test_a_removed_worker_is_drained_then_leaves_then_is_forgotten(
 
     first = done.index(("apply", "n1/swarm-members"))
     assert first < done.index((UNDO, "n4/swarm-join"))
-    assert _undone(done) == [
-        f"n4/{s}"
-        for s in ("gate", "swarm-join", "networks", "docker", "mount", "network", "packages", "identity")
-    ]
+    steps = (
+        "gate",
+        "swarm-join",
+        "networks",
+        "docker",
+        "routers",
+        "mount",
+        "network",
+        "packages",
+        "identity",
+    )
+    assert _undone(done) == [f"n4/{s}" for s in steps]
     assert _place(done, "apply", "n1/swarm-members") > done.index((UNDO, "n4/swarm-join"))
     assert "n4" not in lab.layout.everyone
     # The leader was told to remove the node's id, and its peers to drop the tunnels.

@@ -118,7 +118,18 @@ def test_routers_have_one_group_on_all_and_different_priorities(lab: Any) -> Non
     assert front["source"] == "10.77.0.12"
     assert front["check"] == {"kind": "http", "port": 80, "path": "/"}
     assert front["vrid"] != first[0]["vrid"]
-    assert docs[0].secrets == {"password": "secret12"}
+
+
+def test_every_member_keeps_its_networks_apart_router_or_not(lab: Any, lab_text: str) -> None:
+    """All of them have an address on each vNet, and forward packets for Docker."""
+    inner = '[[vnet]]\nname = "inner"\nswitch = "switch-2"\nvlan = 20\n'
+    lab.candidates = [*lab.candidates, replace(lab.candidates[0], name="n4", address="10.77.0.14/24")]
+    lab.aim(lab_text.replace('"n3"]', '"n3", "n4"]') + inner)
+    found = lab.goal()[StepKey("n4", "routers")].params
+    assert (found["routers"], found["addresses"]) == ([], [])
+    assert found["vnets"] == ["inner", "web"]
+    assert lab.goal()[StepKey("n1", "routers")].params["vnets"] == ["inner", "web"]
+    assert "routers" in lab.goal()[StepKey("n4", "gate")].params["steps"]
 
 
 def test_the_volume_waits_for_every_brick_and_the_mounts_for_the_volume(lab: Any) -> None:
