@@ -22,8 +22,6 @@ from pxeserver.storage.claims import Agent, Agents, Claims, seen_boot
 
 log = logging.getLogger(__name__)
 
-_FLUSH_SECONDS = 5.0
-"""When agents were heard last is written so often, not at each of their polls."""
 POLICY = "the cluster's policy"
 
 

@@ -84,16 +84,22 @@ class Clusters:
         await self.ready()
         now = self.clock()
         for cluster in self.running.values():
-            away = cluster.present(now)
-            cluster.tick(now)
-            cluster.aim(now)
-            self._wake(cluster)
-            condition = cluster.condition(now)
-            self._watchers.tell(
-                cluster.name, nodes=away ^ cluster.present(now), condition=condition != cluster.told
-            )
-            cluster.told = condition
+            try:
+                self._look_at(cluster, now)
+            except Exception:  # what the nodes of one cluster told must not hold up the others
+                log.exception("a look at a cluster failed", extra={"cluster": cluster.name})
         await self.flush()
+
+    def _look_at(self, cluster: RunningCluster, now: float) -> None:
+        away = cluster.present(now)
+        cluster.tick(now)
+        cluster.aim(now)
+        self._wake(cluster)
+        condition = cluster.condition(now)
+        self._watchers.tell(
+            cluster.name, nodes=away ^ cluster.present(now), condition=condition != cluster.told
+        )
+        cluster.told = condition
 
     async def ready(self) -> None:
         """Read the clusters where another database was opened. Unavailable while there is none."""

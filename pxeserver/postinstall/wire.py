@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,6 +18,7 @@ _TEXT = 2000
 _LINES = 400
 _ITEMS = 200
 _DEPTH = 6
+T = TypeVar("T")
 _CONTROL = dict.fromkeys((*range(32), *range(127, 160), 8232, 8233), " ") | {9: "\t"}
 
 
@@ -34,7 +35,7 @@ class ClaimBody:
 
 def claim(raw: bytes) -> ClaimBody:
     """A claim from its JSON. msgspec.MsgspecError, ValueError."""
-    body = msgspec.json.decode(raw, type=ClaimBody)
+    body = _decoded(raw, ClaimBody)
     if bool(body.attempt) == bool(body.token):
         raise ValueError("either an attempt or a token")
     if len(base64.b64decode(body.nonce, validate=True)) != _NONCE_BYTES:
@@ -44,12 +45,13 @@ def claim(raw: bytes) -> ClaimBody:
 
 def report(raw: bytes) -> Report:
     """A poll from its JSON. msgspec.MsgspecError, ValueError."""
-    told = msgspec.json.decode(raw, type=Report)
+    told = _decoded(raw, Report)
     if not told.instance or len(told.instance) > 64:
         raise ValueError("the instance is empty or too long")
     progress = told.progress
     return replace(
         told,
+        instance=clean(told.instance),
         boot=clean(told.boot, 64),
         done=tuple(_result(result) for result in told.done[:_ITEMS]),
         progress=Progress(progress.id, clean(progress.text), progress.fraction) if progress else None,
@@ -63,9 +65,18 @@ def report(raw: bytes) -> Report:
     )
 
 
+def _decoded(raw: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def _result(result: Result) -> Result:
     log = tuple(clean(line) for line in result.log[-_LINES:])
-    return replace(result, reason=clean_lines(result.reason), log=log)
+    return replace(
+        result, reason=clean_lines(result.reason), log=log, facts=_clean_value(result.facts, _DEPTH)
+    )
 
 
 def clean(text: str, most: int = _TEXT) -> str:

@@ -40,7 +40,10 @@ def test_control_characters_of_a_node_reach_no_terminal():
         raw(
             instance="i",
             boot="b",
-            done=[{"id": "1", "ok": False, "reason": "a\x1b[31m\nb", "log": ["x\x07\u2028y"]}],
+            done=[
+                {"id": "1", "ok": False, "reason": "a\x1b[31m\nb", "log": ["x\x07\u2028y"]},
+                {"id": "2", "ok": True, "facts": {"version\x1b": ["20\x07", {"k": 1}]}},
+            ],
             drift=[{"step": "s", "what": "w\r", "want": "\x9b", "have": "h"}],
             facts={"hostname": "n\x1b]0;evil\x07", "deep": {"a": {"b": {"c": {"d": {"e": {"f": 1}}}}}}},
         )
@@ -50,10 +53,20 @@ def test_control_characters_of_a_node_reach_no_terminal():
     assert "\\x07" not in text
     assert "\\x9b" not in text
     assert told.done[0].reason == "a [31m\nb"
+    assert told.done[1].facts == {"version ": ["20 ", {"k": 1}]}
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"[]", b"{}", raw(instance=""), raw(instance="x" * 65), raw(instance="a", done=[{}])]
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        raw(instance=""),
+        raw(instance="x" * 65),
+        raw(instance="a", done=[{}]),
+        b'{"instance": "a", "facts": {"a": ' + b"[" * 100_000,
+    ],
 )
 def test_malformed_reports_are_refused(body):
     with pytest.raises((msgspec.MsgspecError, ValueError)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable
@@ -19,6 +20,8 @@ SERVICE = "glusterd.service"
 SECONDS = 60
 TRIES, PAUSE = 15, 2.0
 _BUSY = ("Another transaction is in progress", "Locking failed", "Please try again after sometime")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:-]{0,252}")
 T = TypeVar("T")
 
 
@@ -90,12 +93,16 @@ def remember(members: Iterable[str], tell: Callable[[str], None]) -> None:
 
 
 def _pool_of(member: str) -> dict[str, str]:
-    """The members of the pool that this member is of, with their addresses; empty where it does not tell."""
+    """The members of the pool that this member is of, with their addresses; empty where it does not tell.
+
+    Whoever has that address answers: what is neither a UUID nor a host is no member, and no file's name.
+    """
     words = ("gluster", f"--remote-host={member}", "--mode=script", "pool", "list")
     found = {}
     for line in run(*words, timeout=20).out.splitlines()[1:]:
         uuid, address, *_ = [*line.split(), ""]
-        found[uuid] = member if address == "localhost" else address
+        if _UUID.fullmatch(uuid) and _HOST.fullmatch(address):
+            found[uuid] = member if address == "localhost" else address
     return found
 
 
