@@ -74,11 +74,13 @@ Disk = Annotated[
         _form(r"loop:[1-9]\d{0,5}[MGT]iB|serial:\S{1,128}|empty", "one of loop:4GiB, serial:A,B,C, empty")
     ),
 ]
+_PORT = r"([1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])"
 Check = Annotated[
     str,
     AfterValidator(
+        # The path is part of a line of keepalived's configuration.
         _form(
-            r"none|tcp:[1-9]\d{0,4}|http:[1-9]\d{0,4}(/[!-~]{0,200})?",
+            rf"none|tcp:{_PORT}|http:{_PORT}(/[A-Za-z0-9._~/:%?=&+,@-]{{0,200}})?",
             "one of none, tcp:80, http:80/path",
         )
     ),

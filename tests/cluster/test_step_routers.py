@@ -132,6 +132,23 @@ def test_guests_get_out_where_nat_is_asked_and_nowhere_else(routed: Nodes) -> No
     assert not guest_reaches(routed, "n1", "web", "10.20.4.52")
 
 
+def test_a_member_that_is_no_router_is_no_way_round(routed: Nodes) -> None:
+    """A guest may send to any member of its network, and every member forwards packets."""
+    others = {"routers": [], "addresses": [], "vnets": sorted(GATEWAYS)}
+    for name in ("n1", "n2"):
+        routed[name].run("nft", "delete", "table", "inet", "pxeserver")
+    routed.apply("n3", "routers", want(routed, "n3") | others)
+    assert routed.drift("n3", "routers", want(routed, "n3") | others) == []
+    assert "inactive" in routed["n3"].run("systemctl", "is-active", "keepalived", check=False)
+    routed["n1"].run("ip", "-n", "web", "route", "add", "10.20.4.52/32", "via", "10.10.3.3")
+    assert not guest_reaches(routed, "n1", "web", "10.20.4.52"), "n3 leads from web into data"
+    routed["n3"].run("nft", "delete", "table", "inet", "pxeserver")
+    assert guest_reaches(routed, "n1", "web", "10.20.4.52"), "the way round is none: the test cannot fail"
+    routed["n1"].run("ip", "-n", "web", "route", "del", "10.20.4.52/32")
+    for name in routed.nodes:
+        routed.apply(name, "routers", want(routed, name))
+
+
 def test_an_address_leaves_a_node_whose_service_is_silent(routed: Nodes) -> None:
     owner = settled(routed, FRONT)
     routed[owner].run("systemctl", "stop", "web")

@@ -184,6 +184,6 @@ class Client:
         self._trip = min(took, 0.5) if patience <= PATIENCE else 0.0
         try:
             answer = json.loads(raw)
-        except ValueError:
+        except (ValueError, RecursionError):
             answer = {"why": raw[:200].decode("utf-8", "replace")}
         return response.status, answer if isinstance(answer, dict) else {}

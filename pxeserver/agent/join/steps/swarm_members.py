@@ -34,6 +34,7 @@ class SwarmMembers:
 
     def check(self, want: Want) -> list[Drift]:
         """How the Swarm's own list of nodes differs from the wanted one."""
+        _one_id_each(want)
         nodes = self._nodes()
         drift = []
         for member in want["members"]:
@@ -49,6 +50,7 @@ class SwarmMembers:
 
     def apply(self, want: Want, tell: Tell) -> Facts:
         """Bring the list about: those that are gone go first, so that they do not count against a quorum."""
+        _one_id_each(want)
         nodes = self._nodes()
         for gone in want["gone"]:
             if gone in nodes:
@@ -180,6 +182,19 @@ class SwarmMembers:
     def _rotated(self) -> int:
         labels = self._engine.get("/swarm")["Spec"].get("Labels") or {}
         return int(labels.get(ROTATED) or 0)
+
+
+def _one_id_each(want: Want) -> None:
+    """Each member tells its own id. One that tells another's would have that one demoted or drained."""
+    names: dict[str, str] = {}
+    for member in want["members"]:
+        other = names.setdefault(member["node_id"], member["name"])
+        if other != member["name"]:
+            raise StepFailed(
+                f"{other} and {member['name']} both say that they are node {member['node_id']} of the Swarm: "
+                "one of them is not what it says. `docker node ls` on a manager tells; remove the other",
+                retry=False,
+            )
 
 
 def _reachable(node: Node) -> bool:

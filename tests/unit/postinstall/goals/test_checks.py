@@ -234,6 +234,14 @@ CASES = {
         _more('check = "ping"\n'),
         "c.toml:23: address[1].check: 'ping' is not one of none, tcp:80, http:80/path",
     ),
+    "a check of no port": (
+        _more('check = "tcp:65536"\n'),
+        "c.toml:23: address[1].check: 'tcp:65536' is not one of none, tcp:80, http:80/path",
+    ),
+    "a check that keepalived would not read": (
+        _more('check = "http:80/a{b}"\n'),
+        "c.toml:23: address[1].check: 'http:80/a{b}' is not one of none, tcp:80, http:80/path",
+    ),
     "no TOML": (BASE.replace("nat = true", "nat = yes"), "c.toml:16: is not valid TOML"),
 }
 
