@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -97,12 +98,14 @@ class ClusterPlay:
             raise LabError(f"pxeserver {' '.join(words)}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
 
-    def apply(self, text: str) -> None:
-        """Make the cluster what the file says; it begins as soon as its members are there."""
-        with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-            file.write(text)
-            file.flush()
-            self._say(self.run("cluster", "apply", file.name, "--yes").rstrip())
+    def apply(self, text: str, files: Mapping[str, str] | None = None) -> None:
+        """Make the cluster what the file says; it begins as soon as its members are there. `files` are those
+        that it names, by their names.
+        """
+        with tempfile.TemporaryDirectory(prefix="pxeserver-cluster-") as folder:
+            for name, content in {**(files or {}), "cluster.toml": text}.items():
+                (Path(folder) / name).write_text(content)
+            self._say(self.run("cluster", "apply", f"{folder}/cluster.toml", "--yes").rstrip())
 
     def status(self, name: str = "demo") -> dict[str, Any]:
         """Where the cluster stands."""

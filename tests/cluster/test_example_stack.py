@@ -18,7 +18,7 @@ from pxeserver.lab.process import LabError
 
 pytestmark = [pytest.mark.net, pytest.mark.timeout(900)]
 
-KEPT = Path("/var/tmp/pxeserver-lab/example-images")
+KEPT = Path("/var/tmp/pxeserver-lab-images")
 """Kept between runs: building them takes minutes."""
 # No IPVS in this kernel: no routing mesh and no virtual addresses.
 VARIABLES = {"PUBLISH": "host", "ENDPOINT": "dnsrr", "SHARED": "/shared"}

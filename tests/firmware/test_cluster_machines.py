@@ -1,0 +1,131 @@
+"""Three empty machines are switched on and become a cluster on which the example stack answers; then the owner of
+its address loses its power.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pxeserver import resources
+from pxeserver.containerimage import EXAMPLE, build_images
+from pxeserver.lab.clusterplay import SERVICE_ADDRESS, SPEC, ClusterPlay, ready
+from pxeserver.lab.process import LabError
+
+pytestmark = [pytest.mark.firmware, pytest.mark.long, pytest.mark.timeout(3600)]
+
+IMAGES = Path("/var/tmp/pxeserver-lab-images")
+"""Kept between runs: building them takes minutes."""
+STANDS = 1500.0
+"""Seconds from power-on on a busy machine; 600 are promised on a quiet one with two cores."""
+
+
+@pytest.fixture(scope="module")
+def play() -> Iterator[ClusterPlay]:
+    """Three machines, switched on for a cluster with the example stack."""
+    built = build_images(resources.folder("images") / EXAMPLE, IMAGES / "work", IMAGES)
+    stack = (resources.folder("images") / EXAMPLE / "stack.yml").read_text()
+    with ClusterPlay(print) as made:
+        for image in built:
+            made.run("image", "add", image.name, "--file", str(image.path))
+        text = SPEC.replace(
+            f'address = "{SERVICE_ADDRESS}/24"', f'address = "{SERVICE_ADDRESS}/24"\ncheck = "http:80/"'
+        )
+        text += "".join(f'[[image]]\nname = "{image.name}"\n' for image in built)
+        made.apply(text + '[[stack]]\nname = "shop"\nfile = "stack.yml"\n', {"stack.yml": stack})
+        for machine in made.machines.values():
+            machine.power_on()
+        yield made
+
+
+def ask(play: ClusterPlay, address: str, path: str = "/", *words: str) -> str:
+    """What an address answers on port 80; "" for an error."""
+    try:
+        return play.ground.lab.boot.run("curl", "-sSf", "-m", "5", *words, f"http://{address}{path}")
+    except LabError:
+        return ""
+
+
+def addresses(play: ClusterPlay) -> dict[str, str]:
+    """The address of each member."""
+    members = play.ground.ask("cluster", "status", "demo")["nodes"]
+    return {member["name"]: member["address"] for member in members}
+
+
+def notes(play: ClusterPlay, address: str) -> list[str]:
+    """The notes that were written."""
+    answer = json.loads(ask(play, address, "/api/notes") or "{}")
+    return [note["text"] for note in answer.get("notes", ())]
+
+
+def test_they_stand_as_a_cluster(play: ClusterPlay) -> None:
+    took = play.wait(lambda: ready(play), STANDS, "the cluster does not stand")
+    print(f"the cluster stood {took:.0f} s after power-on")
+    print(play.run("cluster", "status", "demo"))
+    for address in (SERVICE_ADDRESS, *addresses(play).values()):
+        play.wait(lambda a=address: "<h1>Notes</h1>" in ask(play, a), 300, f"{address} does not answer")  # type: ignore[misc]
+
+
+def owner(play: ClusterPlay) -> str:
+    """The node that has the service address, by its MAC address as its neighbours know it."""
+    ask(play, SERVICE_ADDRESS)
+    told = play.ground.lab.boot.ip("neighbour", "show", SERVICE_ADDRESS).split()
+    mac = told[told.index("lladdr") + 1]
+    return next(name for name, machine in play.machines.items() if machine.spec.mac == mac)
+
+
+def test_the_address_and_the_data_outlive_their_node(play: ClusterPlay) -> None:
+    written = ("-d", "text=before the loss", "-w", "%{http_code}")
+    play.wait(lambda: ask(play, SERVICE_ADDRESS, "/notes", *written) == "303", 60, "nothing can be written")
+    lost, answers = owner(play), Asked(play)
+    time.sleep(2)
+    cut = time.monotonic()
+    play.machines[lost].power_off()
+    play.wait(lambda: answers.good_after(cut) is not None, 60, "nobody answers any more", pause=0.2)
+    gap = (answers.good_after(cut) or 0.0) - cut
+    play.wait(lambda: "before the loss" in notes(play, SERVICE_ADDRESS), 300, "the note is lost")
+    after = ("-d", "text=after the loss", "-w", "%{http_code}")
+    play.wait(lambda: ask(play, SERVICE_ADDRESS, "/notes", *after) == "303", 300, "nothing can be written")
+    answers.stop()
+    print(f"first answer {gap:.2f} s after the cut; {answers.failed} of {answers.asked} requests failed")
+    assert gap < 3.0
+    play.machines[lost].power_on()
+    play.wait(lambda: ready(play), 900, f"{lost} does not come back")
+    play.wait(lambda: "after the loss" in notes(play, addresses(play)[lost]), 300, f"{lost} does not answer")
+
+
+class Asked:
+    """Asks the service address again and again, and remembers when it answered."""
+
+    def __init__(self, play: ClusterPlay) -> None:
+        self._play = play
+        self._good: list[float] = []
+        self.asked = self.failed = 0
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._end.wait(0.05):
+            begin: Any = time.monotonic()
+            done = ask(self._play, SERVICE_ADDRESS, "/", "--max-time", "1", "--connect-timeout", "0.5")
+            self.asked += 1
+            if done:
+                self._good.append(begin)
+            else:
+                self.failed += 1
+
+    def good_after(self, moment: float) -> float | None:
+        """When the first request was begun after this moment that was answered."""
+        return next((at for at in self._good if at > moment), None)
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._end.set()
+        self._thread.join()
