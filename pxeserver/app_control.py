@@ -94,6 +94,7 @@ class ControlParts:
             address=settings.server.address,
             clusters=stage.clusters,
         )
+        stage.clusters.frozen = agents.roll.frozen_name
         stage.orders.arms = agents.arming.arm_members
         node_system = ClusterNodeShelf(
             store,

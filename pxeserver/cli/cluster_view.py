@@ -30,6 +30,7 @@ STYLES = {
     "destroying": "cyan",
     "failed": "bold red",
     "away": "yellow",
+    "frozen": "bold red",
     "drifted": "yellow",
     "stopped": "yellow",
     "waiting": "dim",
@@ -156,6 +157,9 @@ def who(node: Json) -> Text:
             f"not heard of since {screen.local_time(node['seen'])}" if node["seen"] else "not heard of"
         )
     told.append("  " + "  ".join(safe(word) for word in words if word), style="dim")
+    if node.get("frozen"):
+        why = f"  {safe(node['frozen'])}; `pxeserver node thaw {safe(node['name'])}` once you have looked"
+        told.append(why, style="red")
     return told
 
 

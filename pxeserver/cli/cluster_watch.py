@@ -110,7 +110,7 @@ class Board:
 
 
 def _urgency(node: Json) -> tuple[int, str]:
-    order = {"failed": 0, "away": 1, "working": 2, "undoing": 2, "waiting": 3}
+    order = {"failed": 0, "frozen": 0, "away": 1, "working": 2, "undoing": 2, "waiting": 3}
     return order.get(node["state"], 4), node["name"]
 
 

@@ -86,6 +86,7 @@ def _members(spec: ClusterSpec, layout: Layout, around: Circumstances) -> Iterat
         elif seen.cluster not in ("", spec.name):
             what = f"{name} is a member of cluster {seen.cluster}"
             yield path, what, "Remove it there first, or take it out here"
+    yield from _twins(spec, layout, around)
     names = chosen(spec, around.candidates, around.former)
     if not names and spec.members.select:
         yield ("members", "select"), f"no node has the label {spec.members.select}", "Label the nodes first"
@@ -100,6 +101,23 @@ def _members(spec: ClusterSpec, layout: Layout, around: Circumstances) -> Iterat
     for name in sorted(spec.members.lost & set(around.seen)):
         what = f"{name} is not lost: it was heard of just now"
         yield ("members", "lost"), what, "Write it in remove, so that it is taken down in order"
+
+
+def _twins(spec: ClusterSpec, layout: Layout, around: Circumstances) -> Iterator[Finding]:
+    """One machine that was joined as two nodes. Copies of one disk have other cards, and are told apart: the
+    step identity gives them machine-ids of their own.
+    """
+    first: dict[tuple[str, str], str] = {}
+    for name in layout.places:
+        seen = around.candidate(name)
+        if seen is None or not (seen.machine_id and seen.mac):
+            continue
+        other = first.setdefault((seen.machine_id, seen.mac), name)
+        if other != name:
+            nodes = spec.members.nodes
+            path: Path = ("members", "nodes", nodes.index(name)) if name in nodes else ("members",)
+            what = f"{name} is the same machine as {other}: machine-id {seen.machine_id}, MAC {seen.mac}"
+            yield path, what, "A machine is one node: take one of them out, and remove that node"
 
 
 def _memory(spec: ClusterSpec, layout: Layout, _: Circumstances) -> Iterator[Finding]:

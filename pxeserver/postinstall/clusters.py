@@ -10,9 +10,10 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from types import MappingProxyType
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -20,7 +21,7 @@ from pxeserver.live import Hall, Missing, Unavailable
 from pxeserver.postinstall.polls import LONGEST_WAIT, Answer, ForAgents, Report
 from pxeserver.postinstall.running import Pending, RunningCluster
 from pxeserver.postinstall.watching import Watched, Watchers
-from pxeserver.postinstall.work import Json
+from pxeserver.postinstall.work import Json, StepState
 from pxeserver.storage.clusters import ClusterRecord, ClusterTable, MemberRecord
 from pxeserver.storage.secretbox import SecretBox
 
@@ -53,6 +54,8 @@ class Clusters:
         self.box = box
         self.clock = clock
         self.running: dict[str, RunningCluster] = {}
+        self.frozen: Callable[[str], str] = lambda _: ""
+        """Why nobody may speak for a node; "" where somebody may."""
         self._strangers: dict[str, float] = {}
         self.news = asyncio.Event()
         """Somebody who may become a member has appeared."""
@@ -119,18 +122,29 @@ class Clusters:
         for record in await table.all():
             members, states = await table.members(record.id), await table.steps(record.id)
             try:
-                cluster = RunningCluster(
-                    record, members, states, self.clock(), images=self.images, chance=self._chance
-                )
+                cluster = self._made(record, members, states)
             except ValueError as error:
                 log.error("cluster not understood", extra={"cluster": record.name, "error": error})
                 continue
             found[record.name] = cluster
         return found
 
+    def _made(
+        self,
+        record: ClusterRecord,
+        members: Mapping[str, MemberRecord] = MappingProxyType({}),
+        states: Iterable[StepState] = (),
+    ) -> RunningCluster:
+        now, chance = self.clock(), self._chance
+
+        def frozen(node: str) -> str:
+            return self.frozen(node)  # it is given when the agents' part is there
+
+        return RunningCluster(record, members, states, now, images=self.images, chance=chance, frozen=frozen)
+
     def add(self, record: ClusterRecord) -> RunningCluster:
         """A cluster was made, and is on disk."""
-        cluster = RunningCluster(record, {}, (), self.clock(), images=self.images, chance=self._chance)
+        cluster = self._made(record)
         self.running[record.name] = cluster
         return cluster
 

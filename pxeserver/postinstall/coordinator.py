@@ -167,7 +167,7 @@ class Coordinator:
             node.deadline = now + self._time_of(node.running)
         node.seen, node.heard, node.doing = now, True, doing
         for result in done:
-            self._take(node, result, now)
+            self._take(name, node, result, now)
         if boot and boot != node.boot:
             if node.boot:
                 self._begun_again(name)
@@ -183,8 +183,10 @@ class Coordinator:
         keys = [key for key in self.ledger.by_node.get(name, ()) if self.goal[key].verb == APPLY]
         self.ledger.again(keys, BEGUN_AGAIN)
 
-    def _take(self, node: _Node, result: Result, now: float) -> None:
+    def _take(self, name: str, node: _Node, result: Result, now: float) -> None:
         if node.checking is not None and node.checking.id == result.id:
+            if isinstance(told := result.facts.get("facts"), Mapping):
+                self.ledger.learn(StepKey(name, node.checking.step), told)
             node.checking = None
             return
         state = self._running(node)

@@ -76,6 +76,10 @@ def _people(
     leaving = {n: p for n, p in before.items() if n not in names}
     used = {p.index for p in before.values()}
     cloned = _doubles(known.values())
+    # Of copies the one that is a member already keeps its machine-id.
+    keepers: dict[str, str] = {}
+    for name in sorted(before.keys() & known.keys(), key=lambda n: before[n].index):
+        keepers.setdefault(known[name].machine_id, name)
     places: dict[str, Place] = {}
     for name in names:
         old, seen = before.get(name), known.get(name)
@@ -83,13 +87,14 @@ def _people(
             continue
         place = old or Place(name, _lowest_free(used, 1), "", "", gluster_uuid=_uuid(spec, name, "gluster"))
         used.add(place.index)
-        places[name] = place if seen is None else _as_seen(spec, place, seen, cloned)
+        copy = seen is not None and seen.machine_id in cloned and keepers.get(seen.machine_id) != name
+        places[name] = place if seen is None else _as_seen(spec, place, seen, copy=copy)
     return dict(sorted(places.items(), key=lambda i: i[1].index)), leaving
 
 
-def _as_seen(spec: ClusterSpec, place: Place, seen: Candidate, cloned: Collection[str]) -> Place:
+def _as_seen(spec: ClusterSpec, place: Place, seen: Candidate, *, copy: bool) -> Place:
     machine_id = place.machine_id
-    if seen.diskless or seen.machine_id in cloned:
+    if seen.diskless or copy:
         machine_id = machine_id or _uuid(spec, place.name, "machine").replace("-", "")
     return replace(
         place,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from pxeserver.postinstall.work import APPLY, UNDO, Goal, Result, Status, StepKey, StepState, Want
+from pxeserver.postinstall.work import APPLY, UNDO, Goal, Json, Result, Status, StepKey, StepState, Want
 
 BACKOFF_SECONDS = (2.0, 60.0)
 """The first pause before another try, and the longest; it doubles, less up to a half at random."""
@@ -174,6 +174,12 @@ class Ledger:
         self.put(ended)
         self._follow(state.key)
         self.woken |= self._needed_by.get(state.key, set())
+
+    def learn(self, key: StepKey, facts: Json) -> None:
+        """A look at a step has told its facts anew."""
+        state = self.states.get(key)
+        if state is not None and state.status is Status.DONE and {**state.facts, **facts} != state.facts:
+            self.put(replace(state, facts={**state.facts, **facts}))
 
     def fail(
         self, state: StepState, reason: str, now: float, *, log: Iterable[str] = (), retry: bool = True

@@ -120,14 +120,17 @@ class ClusterOrders:
         found = await candidates.read(hall, clusters.of_node, spec.members.nodes)
         cluster = clusters.running.get(spec.name)
         if cluster is not None:
-            found = [_as_laid_out(seen, cluster.layout) for seen in found]
+            facts = cluster.facts
+            found = [_as_laid_out(seen, cluster.layout, facts) for seen in found]
         now = clusters.clock()
         others = [c for c in clusters.running.values() if c.name != spec.name]
         return Circumstances(
             candidates=found,
             former=cluster.layout if cluster else None,
             before=cluster.wanted if cluster else None,
+            facts=cluster.facts if cluster else None,
             seen=cluster.present(now) if cluster else frozenset(),
+            healing=_healing(cluster) if cluster else frozenset(),
             subnets=hall.catalog().policy.subnets,
             server=await asyncio.to_thread(own_addresses),
             images=clusters.images().keys(),
@@ -151,7 +154,8 @@ class ClusterOrders:
                 cluster = await self._put(planned, cluster, by)
             applied = await self._set_going(cluster, changed=changed, mend=mend)
             if self.arms is not None and not cluster.wanted.destroy:
-                await self.arms(tuple(cluster.layout.places), by)
+                # Also those that have not appeared: they claim when they are switched on for the first time.
+                await self.arms(tuple({*cluster.layout.places, *cluster.spec.members.nodes}), by)
             return applied
 
     def _differs(self, cluster: RunningCluster, planned: Planned) -> bool:
@@ -186,7 +190,6 @@ class ClusterOrders:
             cluster = clusters.add(record)
         else:
             cluster.take_up(record)
-        cluster.notes = planned.plan.waiting
         return cluster
 
     async def _set_going(self, cluster: RunningCluster, *, changed: bool, mend: bool) -> Applied:
@@ -252,7 +255,9 @@ class ClusterOrders:
                     await self._admit(name)
                 except Unavailable:
                     continue
-                except (ConfigErrors, Refused) as error:
+                except Refused:
+                    self.clusters.news.set()  # a person was at it at the same time: look once more
+                except ConfigErrors as error:
                     if (cluster := self.clusters.running.get(name)) is not None:
                         cluster.notes = tuple(str(error).splitlines())
 
@@ -262,6 +267,7 @@ class ClusterOrders:
         if not waits or cluster.wanted.destroy or cluster.record.state == "stopped":
             return
         planned = await self.plan_change(name, cluster.adjusted)
+        cluster.notes = planned.plan.waiting
         if planned.layout.places.keys() > cluster.layout.places.keys():
             await self.apply(planned, BY)
 
@@ -270,15 +276,23 @@ class ClusterOrders:
         return self.clusters.find(name)
 
 
-def _as_laid_out(seen: Candidate, layout: Layout) -> Candidate:
-    """A member that tells another address than the one it joined with (of a vNet, where it has no default
+def _as_laid_out(seen: Candidate, layout: Layout, facts: Facts) -> Candidate:
+    """A member whose card is part of a switch tells what was made of its uplink (a switch may have a smaller
+    MTU); one that tells another address than the one it joined with (of a vNet, where it has no default
     route) does not speak of its uplink.
     """
-    place = layout.everyone.get(seen.name)
-    if place is None or seen.address == place.address:
+    place, key = layout.everyone.get(seen.name), StepKey(seen.name, "network")
+    stands = key in facts.told and key not in facts.undone
+    if place is None or (seen.address == place.address and not stands):
         return seen
     uplink = {name: getattr(place, name) for name in ("address", "mac", "gateway", "dns", "mtu")}
     return replace(seen, **uplink)
+
+
+def _healing(cluster: RunningCluster) -> frozenset[str]:
+    """The members whose brick was behind when the volume was looked at last."""
+    told = [f.get("behind") for k, f in cluster.facts.steps.items() if k.step == "pool"]
+    return frozenset(str(name) for names in told if isinstance(names, list) for name in names)
 
 
 def _stamp(old: Stamp | None, by: str, now: float) -> Stamp:

@@ -98,7 +98,7 @@ def plan(
     goal = foreseen(spec, layout, facts, former_leader)
     shared = {k.step: s for k, s in sorted(known.items()) if k.step in LEADER_STEPS and s.params}
     lines = [_line(k, want, known.get(k) or shared.get(k.step)) for k, want in goal.items()]
-    return Plan(tuple(lines), tuple(_waiting(spec, layout)))
+    return Plan(tuple(lines), tuple(waiting(spec, layout)))
 
 
 def foreseen(
@@ -183,7 +183,8 @@ def _takes_data(key: StepKey, before: Json, after: Json) -> bool:
     return any(b["node"] not in kept for b in before["bricks"])
 
 
-def _waiting(spec: ClusterSpec, layout: Layout) -> Iterable[str]:
+def waiting(spec: ClusterSpec, layout: Layout) -> Iterable[str]:
+    """What a cluster cannot be whole without: members that have not appeared or not told their address."""
     if spec.destroy:
         return
     missing = [n for n in spec.members.nodes if n not in layout.places and n not in spec.members.remove]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -63,6 +64,8 @@ class Roll:
         """Write down now and then who was heard; for ever."""
         while True:
             await asyncio.sleep(_FLUSH_SECONDS)
+            with suppress(Unavailable):
+                await self.load()  # who is frozen is to be seen before the first agent speaks
             numbers, self._heard = self._heard, set()
             heard = [self._agents[n] for n in numbers if n in self._agents and self.hall.nodes().get(n)]
             if not heard:
@@ -86,6 +89,10 @@ class Roll:
         """Why a node is frozen; "" where it is not."""
         agent = self._agents.get(node.id) if node is not None else None
         return (agent.why or "frozen") if agent is not None and agent.frozen else ""
+
+    def frozen_name(self, name: str) -> str:
+        """The same by a node's name."""
+        return self.frozen(self.hall.node(name))
 
     def remember(self, agent: Agent) -> None:
         """This agent was written to the database."""

@@ -21,6 +21,7 @@ from pxeserver.postinstall.goal import departed, wants
 from pxeserver.postinstall.layout import Layout
 from pxeserver.postinstall.leader import JOIN, leader, node_id
 from pxeserver.postinstall.ledger import Changes
+from pxeserver.postinstall.plan import waiting
 from pxeserver.postinstall.polls import Progress, Report
 from pxeserver.postinstall.spec import ClusterSpec, Source
 from pxeserver.postinstall.work import APPLY, Facts, Json, Status, StepKey, StepState
@@ -73,6 +74,7 @@ class RunningCluster:
         *,
         images: Callable[[], Mapping[str, Json]] = dict,
         chance: Callable[[], float] = random.random,
+        frozen: Callable[[str], str] = lambda _: "",
     ) -> None:
         """ValueError where the record was written by a release that is not understood."""
         self.members = dict(members)
@@ -89,6 +91,8 @@ class RunningCluster:
         self._basis: Any = None
         self._not_before = 0.0
         self._seen: frozenset[str] = frozenset()
+        self.frozen = frozen
+        """Why nobody may speak for a node; "" where somebody may."""
         self.coordinator = Coordinator(
             states,
             now,
@@ -109,6 +113,7 @@ class RunningCluster:
         self.layout = msgspec.convert(record.layout, Layout)
         self.adjusted = msgspec.convert(record.context.get("adjusted", {}), Adjustments)
         self.record = record
+        self.notes = tuple(waiting(self.wanted, self.layout))
         if record.state == "stopped":
             self.coordinator.stop("stopped")
         else:
@@ -245,10 +250,16 @@ class RunningCluster:
                 member = replace(member, drift_at=now)
         if report.drift is not None and (member.drift_at is None or now > member.drift_at + DRIFT_SECONDS):
             member = replace(member, drift_at=now)
+        # What is being undone, or was another leader's to do, has not drifted.
+        lines = tuple(line for line in lines if self._applied(StepKey(node, str(line["step"]))))
         member = replace(member, drift=lines)
         if member != self.members[node]:
             self.members[node] = member
             self.pending.members.add(node)
+
+    def _applied(self, key: StepKey) -> bool:
+        want = self.coordinator.goal.get(key)
+        return want is not None and want.verb == APPLY
 
     def came_anew(self, node: str, now: float) -> None:
         """A node's agent holds a new key: what was done on it is not there any more."""

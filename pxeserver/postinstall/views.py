@@ -42,7 +42,7 @@ class NodeView:
     standing: str
     """active, drained, leaving or lost."""
     state: str
-    """ready, working, waiting, failed, or away."""
+    """ready, working, waiting, failed, away, or frozen."""
     address: str
     leader: bool
     seen: float
@@ -50,6 +50,8 @@ class NodeView:
     steps: tuple[StepView, ...]
     drift: tuple[dict[str, str], ...] = ()
     drift_at: float = 0.0
+    frozen: str = ""
+    """Why its agent is not listened to until a person has looked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ def node(cluster: RunningCluster, name: str, now: float) -> NodeView:
         steps,
         tuple(dict(line) for line in member.drift) if member else (),
         (member.drift_at or 0.0) if member else 0.0,
+        cluster.frozen(name),
     )
 
 
@@ -160,6 +163,8 @@ def _why(cluster: RunningCluster, key: StepKey, now: float) -> str:
 
 def _state(cluster: RunningCluster, name: str, states: Iterable[StepState], now: float) -> str:
     found = list(states)
+    if cluster.frozen(name):
+        return "frozen"
     if cluster.coordinator.away(name, now):
         return "away"
     if any(state.status is Status.FAILED for state in found):

@@ -34,6 +34,12 @@ MODULES: Mapping[str, str] = {
 MENDED = frozenset({"identity", "network", "routers", "mount", "docker", "networks"})
 """What the agent mends by itself while the server is away: it concerns this node alone and loses no data."""
 
+RENEWED = frozenset({"pool"})
+"""Steps whose facts change by themselves: a look tells them anew."""
+_SWARM = ("swarm-members", "swarm-networks", "stacks")
+RESTING = {"swarm-init": _SWARM, "swarm-join": _SWARM, "brick": ("pool",)}
+"""When one of these is undone, what this node did for all goes with it."""
+
 
 class Registry:
     """The steps of this agent, by name. `made` gives steps that need to be told something."""

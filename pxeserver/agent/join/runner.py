@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pxeserver.agent.join.command import limits
-from pxeserver.agent.join.registry import MENDED, Registry
+from pxeserver.agent.join.registry import MENDED, RENEWED, RESTING, Registry
 from pxeserver.agent.join.secret import Blackout
 from pxeserver.agent.join.state import LastWant, State
 from pxeserver.agent.join.step import SECRETS, Drift, Step, StepFailed, TellsFacts
@@ -205,11 +205,15 @@ class Runner:
         want = self._whole(job.want, job.sealed)
         if job.verb == "undo":
             step.undo(want, tell)
-            self._state.forget_want(job.step)
+            for name in (*RESTING.get(job.step, ()), job.step):
+                self._state.forget_want(name)
             return {"ok": True, "changed": True, "facts": {}, "secrets": {}}
         drift = step.check(want)
         if job.verb == "check":
-            return {"ok": True, "changed": False, "facts": {"drift": _told(job.step, drift)}, "secrets": {}}
+            facts: dict[str, Any] = {"drift": _told(job.step, drift)}
+            if job.step in RENEWED and isinstance(step, TellsFacts):
+                facts["facts"] = dict(step.facts(want))
+            return {"ok": True, "changed": False, "facts": facts, "secrets": {}}
         facts = self._apply(step, want, drift, tell)
         secrets = facts.pop(SECRETS, {}) or {}
         self._blackout.learn(secrets)

@@ -179,13 +179,15 @@ class MemberView(View):
     standing: str
     """active, drained, leaving or lost."""
     state: str
-    """ready, working, waiting, undoing, failed or away."""
+    """ready, working, waiting, undoing, failed, away or frozen."""
     address: str
     leader: bool
     seen: Time | None
     steps: tuple[StepView, ...]
     drift: tuple[DriftView, ...]
     drift_at: Time | None
+    frozen: str
+    """Why its agent is not listened to; "" where it is."""
 
 
 class StatusView(View):
@@ -270,6 +272,7 @@ def member_view(node: views.NodeView) -> MemberView:
         steps=tuple(StepView(**step_fields(step)) for step in node.steps),
         drift=tuple(DriftView(**line) for line in node.drift),
         drift_at=node.drift_at or None,
+        frozen=node.frozen,
     )
 
 

@@ -77,6 +77,8 @@ class Network:
         gone = [bridge.name for bridge in ovs.bridges().values() if bridge.ours]
         tell(f"removing {', '.join(gone) or 'nothing'}")
         ovs.transact([("--if-exists", "del-br", name) for name in gone])
+        if not ovs.bridges():
+            ovs.stop()
 
 
 def datapath_of(want: Want) -> str:

@@ -52,6 +52,11 @@ def start() -> None:
         need("systemctl", "start", service, timeout=60)
 
 
+def stop() -> None:
+    """Stop both: nobody has a switch any more. StepFailed."""
+    need("systemctl", "stop", *reversed(SERVICES), timeout=60)
+
+
 def running() -> bool:
     """Whether both services run."""
     return run("systemctl", "is-active", "--quiet", *SERVICES, timeout=10).ok

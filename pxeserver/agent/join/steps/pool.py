@@ -64,8 +64,14 @@ class Pool:
         return self.facts(want)
 
     def facts(self, want: Want) -> Facts:
-        """The volume's id, and how many entries wait to be healed."""
-        return {"volume_id": _there(want["volume"]).id, "healing": healing(want["volume"])}
+        """The volume's id, how many entries wait to be healed, and which members lack them."""
+        counts = pending(want["volume"])
+        nodes = {f"{brick['address']}:{brick['path']}": brick["node"] for brick in want["bricks"]}
+        return {
+            "volume_id": _there(want["volume"]).id,
+            "healing": sum(counts.values()) if counts else -1,
+            "behind": sorted(nodes[brick] for brick in behind(counts) if brick in nodes),
+        }
 
     def undo(self, want: Want, tell: Tell) -> None:
         """Remove the volume and dissolve the pool. The bricks' data goes with the step brick."""
@@ -88,13 +94,22 @@ def bricks(want: Want) -> list[str]:
     return [f"{brick['address']}:{brick['path']}" for brick in rows]
 
 
-def healing(volume: str) -> int:
-    """How many entries some brick still lacks; -1 where it cannot be told."""
+def pending(volume: str) -> dict[str, int]:
+    """Per brick how many entries it has noted that others lack; none where it cannot be told."""
     done = run("gluster", "--mode=script", "volume", "heal", volume, "info", "summary", timeout=30)
-    counts = [line.partition(":")[2].strip() for line in done.out.splitlines() if line.startswith("Total")]
-    if not done.ok or not counts:
-        return -1
-    return sum(int(count) for count in counts if count.isdigit())
+    counts, brick = {}, ""
+    for line in done.out.splitlines() if done.ok else ():
+        if line.startswith("Brick "):
+            brick = line.removeprefix("Brick ").strip()
+        elif line.startswith("Total") and brick:
+            told = line.partition(":")[2].strip()
+            counts[brick] = int(told) if told.isdigit() else 0
+    return counts
+
+
+def behind(counts: Mapping[str, int]) -> list[str]:
+    """The bricks that lack something: while others have noted entries, those that have not, or are away."""
+    return sorted(brick for brick, count in counts.items() if not count) if any(counts.values()) else []
 
 
 def _there(name: str) -> Volume:

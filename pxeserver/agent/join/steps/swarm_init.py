@@ -78,6 +78,8 @@ class SwarmInit:
             "DataPathPort": want["data_path_port"],
             "DefaultAddrPool": list(want["pools"]),
             "SubnetSize": SUBNET_SIZE,
+            # No containers before its gate has passed: the leader makes it active then.
+            "Availability": "pause",
             "Spec": {"Name": "default"},
         }
         try:

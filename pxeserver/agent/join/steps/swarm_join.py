@@ -83,6 +83,8 @@ class SwarmJoin:
             "DataPathAddr": want["advertise"],
             "RemoteAddrs": _in_turn(want["managers"], want["advertise"]),
             "JoinToken": token,
+            # No containers before its gate has passed: the leader makes it active then.
+            "Availability": "pause",
         }
         try:
             self._engine.post("/swarm/join", body, timeout=SECONDS)

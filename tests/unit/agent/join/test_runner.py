@@ -148,6 +148,15 @@ def test_undo_forgets_the_want(runner, step, state):
     assert state.want("network") is None
 
 
+def test_who_leaves_the_swarm_keeps_no_wants_of_a_leader(step, state, said):
+    for name in ("swarm-init", "swarm-members", "stacks", "pool"):
+        state.keep_want(LastWant(name, {}, None))
+    runner = Runner(Registry({"swarm-init": lambda: step}), state, dict, said.append)
+    runner.take(work(step="swarm-init", verb="undo"))
+    assert result(runner)[0]["ok"]
+    assert [want.step for want in state.wants()] == ["pool"]
+
+
 def test_check_tells_drift_and_changes_nothing(runner, step):
     runner.take(work(verb="check"))
     (told,) = result(runner)

@@ -1,0 +1,143 @@
+"""Members of a cluster: what they tell of themselves, who is waited for, who may not speak."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fleet import THREE, Fleet
+
+from pxeserver.config.faults import ConfigErrors
+from pxeserver.postinstall import views
+from pxeserver.postinstall.polls import Drifted, Report
+from pxeserver.postinstall.work import Result, StepKey
+from pxeserver.storage.claims import Agents
+from pxeserver.storage.secretbox import SecretBox
+
+FOUR = THREE.replace('nodes = ["n1", "n2", "n3"]', "next = 4")
+
+
+@pytest.fixture
+async def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Fleet]:
+    monkeypatch.setattr("pxeserver.postinstall.running.AIM_SECONDS", 0.0)
+    made = await Fleet.start(tmp_path / "db.sqlite3")
+    yield made
+    await made.close()
+
+
+async def stand(fleet: Fleet, text: str = THREE) -> None:
+    """Three nodes that are a cluster."""
+    await fleet.add("n1", "n2", "n3")
+    await fleet.apply(text)
+    fleet.work()
+    await fleet.until(fleet.ready)
+
+
+async def tell(fleet: Fleet, name: str, **facts: object) -> None:
+    """An agent that has started anew tells its facts."""
+    node = fleet.hall.node(name)
+    assert node is not None
+    async with fleet.hall.database.read() as connection:
+        agent = next(a for a in await Agents(connection).all() if a.node_id == node.id)
+    told = {**agent.facts, **facts}
+    await fleet.clusters.poll(name, Report(fleet.agents[name].instance, "boot-1", facts=told))
+
+
+async def test_the_mtu_of_a_switch_is_not_taken_for_the_cards(fleet: Fleet) -> None:
+    await stand(fleet)
+    uplink = {"address": "10.77.0.2/16", "mac": "52:54:00:00:00:02", "mtu": 1442}
+    await tell(fleet, "n2", uplink=uplink)
+    planned = await fleet.orders.plan_file(THREE, {})
+    assert planned.plan.changes == ()
+
+
+async def test_one_machine_joined_as_two_nodes_is_refused(fleet: Fleet) -> None:
+    await fleet.add("n1", "n2", "n3")
+    twin = {"uplink": {"address": "10.77.0.1/16", "mac": "52:54:00:00:00:01"}, "machine_id": f"{1:032x}"}
+    await tell(fleet, "n3", **twin)
+    with pytest.raises(ConfigErrors) as refused:
+        await fleet.orders.plan_file(THREE, {})
+    assert "members.nodes[3]: n3 is the same machine as n1" in str(refused.value)
+    assert "take one of them out" in str(refused.value)
+
+
+async def test_a_copy_of_a_members_disk_gets_another_machine_id_and_the_member_keeps_its_own(
+    fleet: Fleet,
+) -> None:
+    await stand(fleet)
+    await fleet.add("n4", machine_id=f"{2:032x}")
+    planned = await fleet.orders.plan_file(THREE.replace('"n3"]', '"n3", "n4"]'), {})
+    assert planned.layout.places["n2"].machine_id == ""
+    assert len(planned.layout.places["n4"].machine_id) == 32
+    changed = {line.node for line in planned.plan.changes if line.step == "identity" and line.node == "n2"}
+    details = [d for line in planned.plan.changes if line.node in changed for d in line.details]
+    assert not any("machine_id" in detail for detail in details)
+
+
+async def test_who_is_waited_for_is_waited_for_after_a_restart_too(tmp_path: Path) -> None:
+    box = SecretBox()
+    fleet = await Fleet.start(tmp_path / "db.sqlite3", box)
+    await stand_short(fleet)
+    await fleet.close()
+    second = await Fleet.start(tmp_path / "db.sqlite3", box)
+    await second.clusters.ready()
+    assert second.clusters.running["lab"].notes == ("waiting for 1 more node to appear",)
+    second.agents = {n: replace(a, clusters=second.clusters, wait=0.2) for n, a in fleet.agents.items()}
+    second.work()
+    await second.add("n4")
+    second.work("n4")
+    await second.until(lambda: "n4" in second.clusters.running["lab"].layout.places)
+    await second.until(second.ready)
+    await second.close()
+
+
+async def stand_short(fleet: Fleet) -> None:
+    """Three of four."""
+    await fleet.add("n1", "n2", "n3")
+    await fleet.apply(FOUR)
+    fleet.work()
+    await fleet.until(lambda: fleet.clusters.running["lab"].coordinator.finished)
+
+
+async def test_a_frozen_node_is_told_in_the_status(fleet: Fleet) -> None:
+    await stand(fleet)
+    fleet.clusters.frozen = lambda name: "claimed twice" if name == "n2" else ""
+    status = views.status(fleet.clusters.running["lab"], fleet.clusters.clock())
+    assert [(n.name, n.state, n.frozen) for n in status.nodes] == [
+        ("n1", "ready", ""),
+        ("n2", "frozen", "claimed twice"),
+        ("n3", "ready", ""),
+    ]
+
+
+async def test_drift_of_what_nobody_wants_of_a_node_is_none(fleet: Fleet) -> None:
+    await stand(fleet)
+    lines = (Drifted("pool", "bricks", "3", "4"), Drifted("mount", "volume", "mounted", "away"))
+    await fleet.clusters.poll("n2", Report("other", "boot-1", drift=lines))
+    drift = fleet.clusters.running["lab"].members["n2"].drift
+    assert [line["step"] for line in drift] == ["mount"]
+
+
+async def test_a_brick_that_has_not_healed_is_told_by_a_look_and_guards_the_others(fleet: Fleet) -> None:
+    await stand(fleet)
+    await fleet.rest()
+    cluster = fleet.clusters.running["lab"]
+    leader = cluster.leader or ""
+    cluster.coordinator.check([leader])
+    for behind in (["n3"], []):
+        await look(fleet, leader, {"behind": behind})
+        around = await fleet.orders._around(cluster.wanted)
+        assert (set(around.healing), around.facts) == (set(behind), cluster.facts)
+        cluster.coordinator.check([leader])
+
+
+async def look(fleet: Fleet, node: str, told: dict[str, object]) -> None:
+    """Let a node look at every step; its look at the pool tells this."""
+    report = Report("looking", "boot-1")
+    while (answer := await fleet.clusters.poll(node, report)).work is not None:
+        facts = {"drift": [], **({"facts": told} if answer.work.step == "pool" else {})}
+        report = Report("looking", "boot-1", (Result(answer.work.id, True, facts=facts),))
+    state = fleet.clusters.running["lab"].coordinator.states[StepKey(node, "pool")]
+    assert state.facts["volume_id"] == "v1"
