@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pxeserver import __version__, logs, netif, privileges, sockets
+from pxeserver.claim import InUse, claim
 from pxeserver.config import Settings
 from pxeserver.notify import REPORT
 from pxeserver.sockets import PortError, Want
@@ -201,6 +202,7 @@ def _prepare_folders(settings: Settings, owner: tuple[int, int] | None) -> None:
             if not path.is_dir():
                 path.mkdir(parents=True, mode=mode)
                 path.chmod(mode)
+        claim(state)  # held until this process ends
         for name in STATE_FOLDERS:
             (state / name).mkdir(mode=0o750, exist_ok=True)
         if owner is not None and (state.stat().st_uid, state.stat().st_gid) != owner:
@@ -208,6 +210,9 @@ def _prepare_folders(settings: Settings, owner: tuple[int, int] | None) -> None:
         if owner is not None:
             for name in STATE_FOLDERS:
                 os.chown(state / name, *owner, follow_symlinks=False)
+    except InUse:
+        step = "stop that one, or choose another --state-dir"
+        raise CannotStart(f"another pxeserver keeps its data in {state}: {step}") from None
     except OSError as error:
         raise CannotStart(f"cannot prepare {error.filename}: {error.strerror}") from error
 

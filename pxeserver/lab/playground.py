@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from pxeserver.claim import InUse, claim
 from pxeserver.clusternode import NAME as NODE_SYSTEM
 from pxeserver.discovery import BuildFailed
 from pxeserver.discoveryshelf import NAME, DiscoveryShelf
@@ -59,8 +60,14 @@ class Playground:
         self._say = say
         self._state = state
         try:
+            self._claimed = _claim(state)
+        except BaseException:
+            shutil.rmtree(self.work, ignore_errors=True)
+            raise
+        try:
             prepare(state, say, node_system=node_system)
         except BaseException:
+            os.close(self._claimed)
             shutil.rmtree(self.work, ignore_errors=True)
             raise
         if fresh:
@@ -139,6 +146,7 @@ class Playground:
     def close(self) -> None:
         """End everything, and remove what this run wrote."""
         self.lab.close()
+        os.close(self._claimed)
         shutil.rmtree(self.work, ignore_errors=True)
 
     def __enter__(self) -> Playground:
@@ -168,6 +176,16 @@ def prepare(state: Path, say: Say, *, node_system: bool = False) -> None:
         store.close()
         # The server gives a folder of another user's to its own user at start, everything in it too.
         os.chown(state, os.getuid(), os.getgid())
+
+
+def _claim(state: Path) -> int:
+    """Keep other playgrounds off the state folder: they would forget what is in use here."""
+    folder = state / "loaders"
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return claim(folder)
+    except InUse:
+        raise LabError(f"another `make try` or demo is running with {state}: end it first") from None
 
 
 def _forget(state: Path) -> None:

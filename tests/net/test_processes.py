@@ -218,6 +218,16 @@ def test_a_second_server_is_refused(server: Server) -> None:
     assert "menu" in boots(server.machine())
 
 
+def test_a_second_server_on_the_same_data_is_refused_also_with_other_sockets(server: Server) -> None:
+    server.start()
+    first, server.run_dir = server.process, server.folder / "other"
+    second = server.start("--http-port", "8099", wait=False)
+    eventually(lambda: second.returncode is not None, 15, "did not end")
+    assert second.returncode == 1
+    assert f"another pxeserver keeps its data in {server.state}" in server.log
+    server.process = first
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
