@@ -130,6 +130,7 @@ def test_the_builder_is_started_by_who_asks_and_sees_nothing_of_the_server(host:
     assert sorted(seen.split()) == [
         "/var/lib/pxeserver",
         "/var/lib/pxeserver/loaders",
+        "/var/lib/pxeserver/loaders/cluster-node",
         "/var/lib/pxeserver/loaders/discovery",
     ]
     status = host.run("cat", f"/proc/{pid}/status")
