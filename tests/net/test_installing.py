@@ -59,7 +59,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def host(place: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemdHost]:
     """A host with the source tree at /src, a package index at /wheels, and nothing installed."""
-    wanted = re.search(r"(?m)^APT_RUN := (.*)$", (SOURCE / "Makefile").read_text())
+    wanted = re.search(r"(?m)^APT_RUN := (.*)$", (SOURCE / "Makefile").read_text().replace("\\\n", ""))
     assert wanted
     packages = [*PACKAGES, "make", *wanted.group(1).split()]
     made = SystemdHost(tmp_path_factory.mktemp("host"), place.space, packages)
