@@ -75,8 +75,13 @@ class StorageDocuments:
             ],
             "replicas": storage.replicas,
             "arbiter": storage.arbiter,
-            "options": dict(sorted({**GLUSTER_OPTIONS, **storage.options}.items())),
+            "options": dict(sorted({**self._options(), **storage.options}.items())),
         }
+
+    def _options(self) -> dict[str, str]:
+        """GlusterFS asks nobody who mounts a volume for more than an address: it has to be a member's."""
+        members = [p.host for n, p in self.layout.everyone.items() if n not in self.layout.lost]
+        return {**GLUSTER_OPTIONS, "auth.allow": ",".join(sorted(members))}
 
     def mount(self, place: Place) -> Doc | None:
         """The shared volume on this member."""

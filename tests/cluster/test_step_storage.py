@@ -12,7 +12,7 @@ from nodes_under_test import Nodes
 pytestmark = [pytest.mark.net, pytest.mark.timeout(400)]
 
 UUIDS = {f"n{n}": str(uuid.UUID(int=n + 0x1000)) for n in range(1, 9)}
-OPTIONS = {"network.ping-timeout": "5"}
+OPTIONS = {"auth.allow": "10.77.0.11,10.77.0.12,10.77.0.13", "network.ping-timeout": "5"}
 
 
 def brick(nodes: Nodes, name: str) -> dict[str, Any]:
@@ -104,6 +104,22 @@ def test_what_one_writes_all_read(shared: Nodes) -> None:
     for reader in shared.nodes:
         assert [read(shared, reader, name) for name in shared.nodes] == ["by-n1", "by-n2", "by-n3"]
     assert shared["n2"].run("cat", f"{path(shared, 'n2')}/n1") == "by-n1", "the brick holds no replica"
+
+
+def test_a_machine_that_is_no_member_cannot_mount_it(shared: Nodes) -> None:
+    card = shared["n2"].run("ip", "-o", "-4", "route", "get", "10.77.0.11").split(" dev ")[1].split()[0]
+    shared["n2"].run("ip", "netns", "add", "stranger")
+    guest = ("type", "macvlan", "mode", "bridge")
+    shared["n2"].run("ip", "link", "add", "dev", "guest", "link", card, *guest)
+    shared["n2"].run("ip", "link", "set", "dev", "guest", "netns", "stranger")
+    for words in (("address", "add", "10.77.0.66/24"), ("link", "set", "up")):
+        shared["n2"].run("ip", "-n", "stranger", *words[:2], *words[2:], "dev", "guest")
+    inside = ("ip", "netns", "exec", "stranger")
+    assert " 0% packet loss" in shared["n2"].run(*inside, "ping", "-c", "2", "10.77.0.11")
+    look = "mount -t glusterfs 10.77.0.11:/shared /mnt && ls /mnt; umount /mnt"
+    told = shared["n2"].run(*inside, "timeout", "40", "bash", "-c", look, check=False)
+    assert "n1" not in told.split(), told
+    shared["n2"].run("ip", "netns", "delete", "stranger")
 
 
 def test_writing_goes_on_without_a_node_that_comes_back_and_heals(shared: Nodes) -> None:

@@ -43,7 +43,7 @@ def test_a_new_member_joins_and_moves_nobody(lab: Any, lab_text: str, make_node:
     )
     assert own == {f"n4/{s}" for s in steps}
     others = {key.partition("/")[2] for _, key in done if not key.startswith("n4/")}
-    assert others == {"identity", "network", "swarm-members"}, "names, tunnels, and the leader's list"
+    assert others == {"identity", "network", "pool", "swarm-members"}, "names, tunnels, the leader's lists"
 
 
 def test_a_removed_worker_is_drained_then_leaves_then_is_forgotten(
