@@ -137,7 +137,7 @@ def test_names_that_no_file_may_have(store: Store, name: str) -> None:
 
 def test_roles_and_checksums_are_checked(store: Store) -> None:
     with pytest.raises(ImportFailed, match="kernel"):
-        store.add_bytes(b"x", "x", "root")
+        store.add_bytes(b"x", "x", "firmware")
     with pytest.raises(ImportFailed, match="64"):
         store.add_bytes(b"x", "x", "file", "ABC")
 
