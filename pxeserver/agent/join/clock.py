@@ -83,9 +83,14 @@ def in_container() -> bool:
         return False
 
 
-def boot_id() -> str:
-    """The kernel's random id of this boot."""
+def boot_id(proc: Path = Path("/proc")) -> str:
+    """Names this start of the machine: the kernel's random id, and when its first process began. A container
+    has the kernel of its host, whose id stays the same when the container is started again.
+    """
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-    except OSError:
+        kernel = (proc / "sys/kernel/random/boot_id").read_text("ascii").strip()
+        # proc(5): the 22nd field; the second may hold blanks, and ends with a bracket.
+        began = (proc / "1/stat").read_text("ascii", "replace").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
         return f"pid-{os.getpid()}"
+    return f"{kernel}-{began}"

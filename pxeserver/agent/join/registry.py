@@ -31,7 +31,7 @@ MODULES: Mapping[str, str] = {
     "stacks": "stacks",
     "gate": "gate",
 }
-MENDED = frozenset({"identity", "network", "routers", "mount", "docker", "networks"})
+MENDED = frozenset({"identity", "network", "routers", "brick", "mount", "docker", "networks", "compose"})
 """What the agent mends by itself while the server is away: it concerns this node alone and loses no data."""
 
 RENEWED = frozenset({"pool"})
