@@ -174,7 +174,7 @@ def _told(answer: Answer, key: str) -> dict[str, Any]:
             "sealed": sealing.seal(key, given.secrets) if given.secrets else None,
             "timeout": given.timeout,
         }
-    return {"now": time.time(), "work": work, "cancel": list(answer.cancel), "seal": None}
+    return {"now": time.time(), "work": work, "cancel": list(answer.cancel)}
 
 
 def _say(status: int, why: str, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -267,9 +267,10 @@ class ClusterOrders:
         if not waits or cluster.wanted.destroy or cluster.record.state == "stopped":
             return
         planned = await self.plan_change(name, cluster.adjusted)
-        cluster.notes = planned.plan.waiting
         if planned.layout.places.keys() > cluster.layout.places.keys():
-            await self.apply(planned, BY)
+            await self.apply(planned, BY)  # which notes who is still waited for
+        else:
+            cluster.notes = planned.plan.waiting
 
     async def _found(self, name: str) -> RunningCluster:
         await self.clusters.ready()

@@ -19,7 +19,7 @@ from pxeserver.postinstall.adjustments import Adjustments
 from pxeserver.postinstall.coordinator import Coordinator, Handed
 from pxeserver.postinstall.goal import departed, wants
 from pxeserver.postinstall.layout import Layout
-from pxeserver.postinstall.leader import JOIN, leader, node_id
+from pxeserver.postinstall.leader import JOIN, SWARM_MEMBERS, leader, node_id, swarm_id, token
 from pxeserver.postinstall.ledger import Changes
 from pxeserver.postinstall.plan import waiting
 from pxeserver.postinstall.polls import Progress, Report
@@ -88,6 +88,7 @@ class RunningCluster:
         self.over = False
         """Everything was taken down, and nobody is left."""
         self._images = images
+        self._asked = False
         self._basis: Any = None
         self._not_before = 0.0
         self._seen: frozenset[str] = frozenset()
@@ -189,6 +190,7 @@ class RunningCluster:
         if lead != self.leader:
             self.leader, self.pending.record = lead, True
         self._turn_tokens()
+        self._ask_for_token(facts, lead)
         if left := departed(self.layout, goal, self.coordinator.states):
             self.layout = self.layout.without(left)
             self.pending.record = True
@@ -199,6 +201,15 @@ class RunningCluster:
         self.over = spec.destroy and not self.layout.everyone
         self.pending.record |= self.over
         return True
+
+    def _ask_for_token(self, facts: Facts, lead: str | None) -> None:
+        """The key that the database's secrets were sealed with may be lost, and the token that workers join
+        with so with it: the leader tells it again. Asked once.
+        """
+        lost = lead is not None and swarm_id(self.layout, facts) and not token(self.layout, facts, lead)
+        if lost and lead is not None and not self._asked:
+            self._asked = True
+            self.coordinator.again([StepKey(lead, SWARM_MEMBERS)], "the server has lost the join token")
 
     def _turn_tokens(self) -> None:
         """The workers' token is changed when the last of those that are to join has joined."""

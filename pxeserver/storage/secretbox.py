@@ -36,6 +36,11 @@ class SecretBox:
                 file.flush()
                 os.fsync(fd)
             part.rename(path)
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)  # what is sealed with it is in a database that is synced as well
+            finally:
+                os.close(folder)
         if len(key) != Box.KEY_SIZE:
             raise ValueError(f"{path} holds no key of {Box.KEY_SIZE} bytes")
         return cls(key)

@@ -80,6 +80,26 @@ async def test_a_restarted_server_goes_on_and_hands_out_nothing_twice(tmp_path: 
     await second.close()
 
 
+async def test_a_server_that_lost_its_key_asks_the_leader_for_the_token_again(tmp_path: Path) -> None:
+    """As after a restore from a backup, which holds no key: nobody new could join."""
+    fleet = await Fleet.start(tmp_path / "db.sqlite3")
+    await fleet.add("n1", "n2", "n3")
+    await fleet.apply()
+    fleet.work()
+    await fleet.until(fleet.ready)
+    await fleet.close()
+    second = await Fleet.start(tmp_path / "db.sqlite3", SecretBox())
+    for name, agent in fleet.agents.items():
+        agent.clusters = second.clusters
+        second.agents[name] = agent
+    await second.add("n4")
+    second.work()
+    await second.apply(THREE.replace('"n3"]', '"n3", "n4"]'))
+    await second.until(second.ready)
+    assert "swarm-join" in second.agents["n4"].there
+    await second.close()
+
+
 async def test_secrets_are_in_the_database_as_ciphertext_only(fleet: Fleet, tmp_path: Path) -> None:
     await fleet.add("n1", "n2", "n3")
     await fleet.apply()
