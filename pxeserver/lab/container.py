@@ -15,6 +15,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -69,6 +70,30 @@ exec unshare --cgroup --pid --fork --uts --ipc bash -ec '
     --system --log-target=journal --show-status=false
 '
 """
+
+
+_TRIAL = """
+set -e
+mount --make-rprivate /
+mount -t cgroup2 cgroup2 "$1"
+umount "$1"
+mount -t tmpfs tmpfs "$1"
+mkdir "$1/low" "$1/up" "$1/work" "$1/root"
+mount -t overlay overlay -o "lowerdir=$1/low,upperdir=$1/up,workdir=$1/work" "$1/root"
+unshare --cgroup --pid --fork --uts --ipc true
+"""
+
+
+def missing() -> list[str]:
+    """What this machine lacks for containers with Docker, Open vSwitch and GlusterFS in them; empty: nothing."""
+    devices = ("/dev/net/tun", "/dev/fuse", "/dev/loop-control")
+    lacks = [f"the device {device}" for device in devices if not Path(device).exists()]
+    with tempfile.TemporaryDirectory() as folder:
+        words = ("unshare", "--mount", "bash", "-c", _TRIAL, "trial", folder)
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lacks.append(f"mounts and namespaces of its own ({done.stderr.strip()[-200:]})")
+    return lacks
 
 
 def make_tree(

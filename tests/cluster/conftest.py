@@ -12,6 +12,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from nodes_under_test import LENT, Nodes
 
+from pxeserver.lab.container import missing
+
+
+@pytest.fixture(scope="session", autouse=True)
+def able() -> None:
+    """Says what the machine lacks, where these tests cannot run on it."""
+    if lacks := missing():
+        pytest.skip(f"no containers on this machine: it lacks {', '.join(lacks)}")
+
 
 @pytest.fixture(scope="module")
 def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:

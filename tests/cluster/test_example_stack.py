@@ -16,7 +16,7 @@ from pxeserver import resources
 from pxeserver.containerimage import EXAMPLE, build_images
 from pxeserver.lab.process import LabError
 
-pytestmark = [pytest.mark.net, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.net, pytest.mark.long, pytest.mark.timeout(900)]
 
 KEPT = Path("/var/tmp/pxeserver-lab-images")
 """Kept between runs: building them takes minutes."""

@@ -11,7 +11,7 @@ from swarm_wants import DOCKER, docker, init, member, serve, small_image
 from test_step_docker_images import PROJECT
 from test_step_docker_stacks import want as stack
 
-pytestmark = [pytest.mark.net, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.net, pytest.mark.long, pytest.mark.timeout(600)]
 
 SHOP = """
 version: "3.8"
