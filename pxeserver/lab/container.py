@@ -85,7 +85,7 @@ unshare --cgroup --pid --fork --uts --ipc true
 
 
 def missing() -> list[str]:
-    """What this machine lacks for containers with Docker, Open vSwitch and GlusterFS in them; empty: nothing."""
+    """What this machine lacks for containers with Docker, Open vSwitch and GlusterFS in them."""
     devices = ("/dev/net/tun", "/dev/fuse", "/dev/loop-control")
     lacks = [f"the device {device}" for device in devices if not Path(device).exists()]
     with tempfile.TemporaryDirectory() as folder:
