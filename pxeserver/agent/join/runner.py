@@ -74,6 +74,8 @@ class Runner:
         self._results: dict[str, dict[str, Any]] = {}
         self._drift: list[dict[str, str]] | None = None
         self._looking = False
+        self.unsettled = False
+        """Whether the newest look was to mend, and something was left: it may need others that come later."""
         self.news = threading.Event()
         """Set when a result or a look is there."""
         threading.Thread(target=self._run, name="worker", daemon=True).start()
@@ -243,6 +245,7 @@ class Runner:
                 found += self._look_at(last, mend=mend and last.step in MENDED)
         finally:
             limits.deadline = float("inf")
+            self.unsettled = mend and any(one["step"] in MENDED for one in found)
             self._drift, self._looking = found, False
 
     def _look_at(self, last: LastWant, *, mend: bool) -> list[dict[str, str]]:

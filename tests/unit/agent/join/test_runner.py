@@ -207,6 +207,17 @@ def test_looking_tells_drift_and_mends_only_while_the_server_is_away(runner, ste
     assert step.applied == 0
     assert look(runner, mend=True) == []
     assert step.have == "a"
+    assert not runner.unsettled
+
+
+def test_a_look_that_could_not_mend_all_is_to_be_repeated_soon(runner, step, state):
+    state.keep_want(LastWant("network", {"text": "a"}, "box"))
+    step.stubborn = True
+    assert look(runner, mend=True)
+    assert runner.unsettled
+    step.stubborn = False
+    assert look(runner, mend=True) == []
+    assert not runner.unsettled
 
 
 def test_a_look_survives_a_step_that_cannot_tell(runner, step, state, monkeypatch):
