@@ -102,7 +102,7 @@ class ClusterOrders:
 
     async def _plan(self, text: str, spec: ClusterSpec, adjusted: Adjustments) -> Planned:
         wanted = adjusted.of(spec)
-        if faults := check(wanted):
+        if faults := await asyncio.to_thread(check, wanted):
             raise ConfigErrors(faults)
         around = await self._around(wanted)
         if faults := check_against(wanted, around):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from fleet import THREE, FakeAgent, Fleet
 
 from pxeserver.config.faults import ConfigErrors
 from pxeserver.live import Refused, Unavailable
+from pxeserver.postinstall import checks
 from pxeserver.postinstall.adjustments import Adjustments
 from pxeserver.postinstall.plan import Action
 from pxeserver.postinstall.polls import Drifted, Report
@@ -52,6 +54,27 @@ async def test_three_nodes_become_a_cluster_and_a_second_apply_changes_nothing(f
     assert again.version == applied.version
     await fleet.clusters.tick()
     assert sum(len(agent.given) for agent in fleet.agents.values()) == given
+
+
+async def test_reading_a_large_stack_file_holds_up_nobody(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """YAML's reader takes ten seconds for a mebibyte; agents poll meanwhile."""
+    threads: list[threading.Thread] = []
+    read = checks.yaml.safe_load
+
+    def watched(text: str) -> object:
+        threads.append(threading.current_thread())
+        return read(text)
+
+    monkeypatch.setattr(checks.yaml, "safe_load", watched)
+    await fleet.add("n1", "n2", "n3")
+    text = THREE + '[[stack]]\nname = "shop"\nfile = "shop.yml"\n'
+    planned = await fleet.orders.plan_file(text, {"shop.yml": "services: {a: {image: b}}"})
+    await fleet.orders.apply(planned, "test")
+    await fleet.orders.plan_change("lab", fleet.clusters.running["lab"].adjusted)
+    assert threads
+    assert threading.current_thread() not in threads
 
 
 async def test_a_restarted_server_goes_on_and_hands_out_nothing_twice(tmp_path: Path) -> None:
