@@ -6,6 +6,8 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from fleet import THREE, FakeAgent, Fleet
@@ -16,6 +18,7 @@ from pxeserver.postinstall import checks
 from pxeserver.postinstall.adjustments import Adjustments
 from pxeserver.postinstall.plan import Action
 from pxeserver.postinstall.polls import Drifted, Report
+from pxeserver.postinstall.running import RunningCluster
 from pxeserver.postinstall.work import Result, Status, StepKey
 from pxeserver.storage.nodes import Nodes
 from pxeserver.storage.secretbox import SecretBox
@@ -54,6 +57,21 @@ async def test_three_nodes_become_a_cluster_and_a_second_apply_changes_nothing(f
     assert again.version == applied.version
     await fleet.clusters.tick()
     assert sum(len(agent.given) for agent in fleet.agents.values()) == given
+
+
+async def test_what_the_nodes_of_one_cluster_tell_holds_up_no_other(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fleet.add("n1", "n2", "n3")
+    await fleet.apply()
+    lab = fleet.clusters.running["lab"]
+    broken = SimpleNamespace(name="a", dirty=False)  # whatever is asked of it fails
+    fleet.clusters.running = {"a": cast("RunningCluster", broken), "lab": lab}
+    looked: list[float] = []
+    monkeypatch.setattr(lab.coordinator, "tick", looked.append)
+    await fleet.clusters.tick()
+    assert looked
+    fleet.clusters.running = {"lab": lab}
 
 
 async def test_reading_a_large_stack_file_holds_up_nobody(
