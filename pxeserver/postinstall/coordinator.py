@@ -289,6 +289,12 @@ class Coordinator:
         look = node.checking if node is not None else None
         return look.step if look is not None and look.id == work_id else ""
 
+    def worked_at(self, name: str, work_id: str) -> str:
+        """The step that this node was applying or undoing by this work; "" where it was not."""
+        node = self._nodes.get(name)
+        state = self._running(node) if node is not None else None
+        return state.key.step if state is not None and state.work_id == work_id else ""
+
     def last_seen(self, name: str) -> float | None:
         """When this node was heard last; None: not since this coordinator was made."""
         node = self._nodes.get(name)

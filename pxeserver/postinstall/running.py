@@ -259,6 +259,8 @@ class RunningCluster:
             if result.ok and (step := self.coordinator.looked_at(node, result.id)):
                 lines = tuple(line for line in lines if line["step"] != step) + drift_of(step, result.facts)
                 member = replace(member, drift_at=now)
+            elif result.ok and (step := self.coordinator.worked_at(node, result.id)):
+                lines = tuple(line for line in lines if line["step"] != step)  # found before it was applied
         if report.drift is not None and (member.drift_at is None or now > member.drift_at + DRIFT_SECONDS):
             member = replace(member, drift_at=now)
         # What is being undone, or was another leader's to do, has not drifted.

@@ -120,6 +120,21 @@ async def test_drift_of_what_nobody_wants_of_a_node_is_none(fleet: Fleet) -> Non
     assert [line["step"] for line in drift] == ["mount"]
 
 
+async def test_what_is_applied_again_has_not_drifted_any_more(fleet: Fleet) -> None:
+    await stand(fleet)
+    await fleet.rest()
+    cluster, agent = fleet.clusters.running["lab"], fleet.agents["n2"]
+    cluster.coordinator.again([StepKey("n2", "mount")], "it is wanted")
+    agent.drift, agent.wait = (Drifted("mount", "volume", "mounted", "away"),), 0
+    work = await agent.once()
+    assert work is not None
+    assert work.step == "mount"
+    assert [line["step"] for line in cluster.members["n2"].drift] == ["mount"]
+    await agent.once()
+    assert cluster.members["n2"].drift == ()
+    assert cluster.condition(fleet.clusters.clock()) in ("ready", "working")
+
+
 async def test_a_brick_that_has_not_healed_is_told_by_a_look_and_guards_the_others(fleet: Fleet) -> None:
     await stand(fleet)
     await fleet.rest()
