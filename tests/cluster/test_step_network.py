@@ -113,6 +113,11 @@ def test_drift_is_found_and_mended(meshed: Nodes, words: tuple[str, ...], what: 
 
 def test_undo_leaves_nothing_and_gives_the_card_back(meshed: Nodes) -> None:
     assert "failed" not in meshed.step("n3", "network", "undo", want(meshed, "n3"))
+    left = meshed["n3"].run("ip", "-brief", "link", "show")
+    assert not {line.split()[0] for line in left.splitlines()} & {"switch-1", "switch-2", "web", "web-c"}, (
+        left
+    )
+    meshed["n3"].run("systemctl", "start", "ovsdb-server")
     assert not meshed["n3"].run("ovs-vsctl", "--timeout=10", "list-br").strip()
     assert f"{meshed.address('n3')}/24" in meshed["n3"].run("ip", "-4", "address", "show", "dev", "eth0")
     assert reaches(meshed, "n3", "10.77.0.2", "eth0")
