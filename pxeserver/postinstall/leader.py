@@ -58,7 +58,8 @@ def leader(layout: Layout, seen: Collection[str], facts: Facts, former: str | No
     leaves leads until a member is able.
     """
     staying = list(layout.managers)
-    leaving = [n for n, p in layout.leaving.items() if p.manager and n not in layout.lost]
+    left = [n for n in layout.leaving if n not in layout.lost]
+    leaving = [n for n in left if layout.leaving[n].manager]
     known = promoted(layout, facts)
 
     def able(names: list[str]) -> list[str]:
@@ -67,7 +68,9 @@ def leader(layout: Layout, seen: Collection[str], facts: Facts, former: str | No
     def joined(names: list[str]) -> list[str]:
         return [n for n in names if node_id(facts, n)]
 
-    candidates = able(staying) or able(leaving) or joined(staying) or joined(leaving) or staying or leaving
+    found = able(staying) or able(leaving) or joined(staying) or joined(leaving) or staying or leaving
+    # When all is taken down and the managers have gone first, somebody still has to see to the rest.
+    candidates = found or left
     ranked = sorted(candidates, key=lambda n: (n not in seen, n != former, layout.everyone[n].index))
     return ranked[0] if ranked else None
 

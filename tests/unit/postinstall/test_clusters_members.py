@@ -120,6 +120,22 @@ async def test_drift_of_what_nobody_wants_of_a_node_is_none(fleet: Fleet) -> Non
     assert [line["step"] for line in drift] == ["mount"]
 
 
+async def test_a_cluster_is_taken_down_whose_only_manager_has_gone_before_a_worker(fleet: Fleet) -> None:
+    one = THREE.replace("managers = 3", "managers = 1").replace("replicas = 3", "replicas = 2")
+    await stand(fleet, one)
+    cluster = fleet.clusters.running["lab"]
+    assert cluster.layout.managers == ("n1",)
+    await fleet.rest()
+    fleet.agents["n3"].fails["identity"] = "not yet"
+    planned = await fleet.orders.plan_change("lab", cluster.adjusted.destroyed())
+    await fleet.orders.apply(planned, "test")
+    fleet.work()
+    await fleet.until(lambda: list(cluster.layout.everyone) == ["n3"])
+    fleet.agents["n3"].fails.clear()
+    cluster.coordinator.retry()
+    await fleet.until(lambda: "lab" not in fleet.clusters.running)
+
+
 async def test_what_is_applied_again_has_not_drifted_any_more(fleet: Fleet) -> None:
     await stand(fleet)
     await fleet.rest()
