@@ -1,5 +1,5 @@
-"""Three empty machines are switched on and become a cluster on which the example stack answers; then the one that
-has its address loses its power.
+"""Three empty machines are switched on and become a cluster with the example stack; then one of them, which has
+the address, loses its power.
 """
 
 from __future__ import annotations

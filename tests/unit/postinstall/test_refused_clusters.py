@@ -8,6 +8,8 @@ import pytest
 from fleet import THREE
 from fleet_api import Server, server
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["server"]
 
 MORE = {
