@@ -1,6 +1,4 @@
-"""Three empty machines are switched on and become a cluster with the example stack; then one of them, which has
-the address, loses its power.
-"""
+"""Three empty machines become a cluster with the example stack; then one of them loses its power."""
 
 from __future__ import annotations
 
