@@ -148,10 +148,10 @@ def test_a_fourth_node_takes_the_place_of_a_lost_one(life: Living) -> None:
     assert names == {"n1": "manager", "n2": "manager", "n4": "manager"}
     assert set(swarm(life)) == {"n1", "n2", "n4"}
     works(life, "n1", "n2", "n4")
-    healed = life["n1"].run("gluster", "volume", "info", "shared")
-    assert life.address("n4") in healed
-    assert life.address("n3") not in healed
-    assert life["n4"].run("cat", "/srv/shared/kept-on").strip() == "kept"
+    told = life["n1"].run("gluster", "volume", "info", "shared")
+    bricks = [line.split()[1].partition(":")[0] for line in told.splitlines() if ":/srv/brick/" in line]
+    assert bricks == [life.address(name) for name in ("n1", "n2", "n4")]
+    assert life["n4"].run("cat", "/srv/shared/from-n3").strip() == "n3"
     undisturbed(life)
 
 
