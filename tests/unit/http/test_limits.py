@@ -11,6 +11,8 @@ from pxeserver.boot.model import EventKind
 from pxeserver.servers.http_limits import HttpLimits
 from pxeserver.servers.sendfile import Pace
 
+pytestmark = pytest.mark.slow
+
 INITRD = b"initrd " * 50_000
 BIG = 24 * 1024 * 1024
 

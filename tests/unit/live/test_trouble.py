@@ -16,6 +16,8 @@ import pytest
 from pxeserver.boot.model import EventKind, Node, NodeState, Phase, Promise, PromiseKind
 from pxeserver.live import Hall, Refused, Unavailable
 
+pytestmark = pytest.mark.slow
+
 
 async def until(condition) -> None:
     async with asyncio.timeout(10):

@@ -13,6 +13,8 @@ from fleet_api import Server, server
 
 from pxeserver.postinstall.polls import Drifted
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["server"]
 
 

@@ -18,6 +18,8 @@ from pxeserver.postinstall.work import Result, Status, StepKey
 from pxeserver.storage.nodes import Nodes
 from pxeserver.storage.secretbox import SecretBox
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Fleet]:

@@ -16,6 +16,8 @@ from pxeserver.postinstall.work import Result, StepKey
 from pxeserver.storage.claims import Agents
 from pxeserver.storage.secretbox import SecretBox
 
+pytestmark = pytest.mark.slow
+
 FOUR = THREE.replace('nodes = ["n1", "n2", "n3"]', "next = 4")
 
 

@@ -15,6 +15,8 @@ from pxeserver.postinstall.polls import Report
 from pxeserver.postinstall.work import CHECK, Result
 from pxeserver.storage.claims import Agents
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Fleet]:

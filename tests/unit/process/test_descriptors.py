@@ -9,6 +9,8 @@ import pytest
 
 from pxeserver.descriptors import A_CONNECTION, A_TRANSFER, OWN, Room, fitted
 
+pytestmark = pytest.mark.slow
+
 ASKED = Room(transfers=4096, connections=512, surplus=1024)
 
 

@@ -15,6 +15,8 @@ import pytest
 from pxeserver import supervisor
 from pxeserver.supervisor import Child, Supervisor
 
+pytestmark = pytest.mark.slow
+
 READY = (
     "from pxeserver.notify import notify; import os, signal, time; notify(READY='1', PID=str(os.getpid()));"
 )

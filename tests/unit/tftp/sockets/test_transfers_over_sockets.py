@@ -14,6 +14,8 @@ from pxeserver.protocols.tftp.transfers import Limits
 from pxeserver.servers.tftp import DATAGRAMS_A_TURN
 from pxeserver.servers.tftp_requests import TftpOptions
 
+pytestmark = pytest.mark.slow
+
 OCTETS = random.Random(3).randbytes(200_000)
 
 

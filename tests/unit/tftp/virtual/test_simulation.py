@@ -7,6 +7,8 @@ import statistics
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 MIB = bytes(random.Random(1).randbytes(1 << 20))
 
 
