@@ -15,6 +15,17 @@ pytestmark = [pytest.mark.net, pytest.mark.timeout(300)]
 VNETS = (("web", "switch-1", 10), ("data", "switch-1", 20), ("inside", "switch-2", 10))
 
 
+MOVED_THEN_KILLED = """
+import subprocess, sys, time
+agent = subprocess.Popen(sys.argv[1:], stdin=0)
+address = ["ip", "-4", "-o", "address", "show", "dev", "switch-1"]
+while agent.poll() is None and b"inet" not in subprocess.run(address, capture_output=True).stdout:
+    time.sleep(0.1)
+agent.kill()
+"""
+"""The agent is killed as soon as the card has moved."""
+
+
 def want(nodes: Nodes, name: str, **more: Any) -> dict[str, Any]:
     """The switches of one node, with a mesh to all the others."""
     number = int(name[1:])
@@ -138,9 +149,7 @@ def test_a_card_that_loses_the_server_comes_back(meshed: Nodes) -> None:
 def test_the_watchdog_moves_the_card_back_when_the_agent_was_killed(meshed: Nodes) -> None:
     assert "failed" not in meshed.step("n3", "network", "undo", want(meshed, "n3"))
     told = want(meshed, "n3", _reached=False, confirm={"seconds": 8, "server": "10.77.0.2:8444"})
-    words = (
-        "import subprocess, sys, time; p = subprocess.Popen(sys.argv[1:], stdin=0); time.sleep(5); p.kill()"
-    )
+    words = MOVED_THEN_KILLED
     drive = ("env", "PYTHONPATH=/src", "python3", "/drive/drive.py", "network", "apply")
     subprocess.run(
         meshed["n3"].argv("python3", "-c", words, *drive), input=json.dumps(told), text=True, check=True

@@ -149,6 +149,16 @@ def test_a_member_that_is_no_router_is_no_way_round(routed: Nodes) -> None:
         routed.apply(name, "routers", want(routed, name))
 
 
+def test_a_rule_that_was_changed_by_hand_is_found(routed: Nodes) -> None:
+    """As many rules as before, and another one among them."""
+    rows = routed["n2"].run("nft", "-a", "list", "chain", "inet", "pxeserver", "forward").splitlines()
+    handle = next(row.split()[-1] for row in rows if " drop " in row)
+    place = ("rule", "inet", "pxeserver", "forward", "handle", handle)
+    routed["n2"].run("nft", "replace", *place, "iifname", "nobody", "drop")
+    assert "firewall rules" in routed.drift("n2", "routers", want(routed, "n2"))
+    routed.apply("n2", "routers", want(routed, "n2"))
+
+
 def test_an_address_leaves_a_node_whose_service_is_silent(routed: Nodes) -> None:
     owner = settled(routed, FRONT)
     routed[owner].run("systemctl", "stop", "web")

@@ -16,6 +16,8 @@ from pxeserver.agent.join.command import need, run
 from pxeserver.agent.join.step import Want
 
 TABLE = "pxeserver"
+IN_FORCE = Path("/etc/pxeserver-agent/routers.in-force")
+"""What nft said of the table when it was loaded: the kernel words rules in its own way."""
 FORWARD = "net.ipv4.ip_forward"
 
 
@@ -84,20 +86,27 @@ def _forward(want: Want, vnets: list[str]) -> list[str]:
 
 
 def load(path: Path) -> None:
-    """Bring the rules of a file into force, all of them at once. StepFailed."""
+    """Bring the rules of a file into force, all of them at once, and keep what the kernel tells of them
+    then. StepFailed.
+    """
     need("nft", "-f", str(path), timeout=20)
+    files.put(IN_FORCE, _told(), 0o600)
 
 
-def loaded(want: Want) -> bool:
-    """Whether the kernel holds the wanted rules: as many in each chain as there are to be."""
-    done = run("nft", "list", "table", "inet", TABLE, timeout=20)
-    wanted = rules(want).count("\n") - 4  # without mark and the two lines that remove the former table
-    return done.ok and len([line for line in done.out.splitlines() if line.strip()]) == wanted + 1
+def loaded() -> bool:
+    """Whether the kernel holds the rules exactly as they were after they were loaded."""
+    told = _told()
+    return bool(told) and files.read(IN_FORCE) == told
+
+
+def _told() -> str:
+    return run("nft", "list", "table", "inet", TABLE, timeout=20).out
 
 
 def unload() -> None:
     """Take the table away; nothing where it is not there."""
     run("nft", "delete", "table", "inet", TABLE, timeout=20)
+    files.remove(IN_FORCE)
 
 
 def drops_forwarded() -> bool:

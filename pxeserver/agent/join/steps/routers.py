@@ -35,7 +35,7 @@ class Routers:
             drift.append(Drift("keepalived", "running", "not running"))
         if files.read(RULES) != firewall.rules(want):
             drift.append(Drift("firewall rules", "as planned", _there(RULES)))
-        elif not firewall.loaded(want):
+        elif not firewall.loaded():
             drift.append(Drift("firewall rules", "in force", "not in force"))
         if links.read_sysctl(firewall.FORWARD) != "1":
             drift.append(Drift("forwarding of packets", "on", "off"))
