@@ -10,7 +10,7 @@ APT_RUN := python3-venv ca-certificates debian-archive-keyring iproute2 kmod cpi
 	squashfs-tools fakechroot fakeroot
 # Virtual machines and the private network of `make try`, `make demo` and the firmware tests.
 APT_LAB := qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 ipxe-qemu dnsmasq-base nftables procps \
-	mtools syslinux syslinux-common dosfstools fdisk
+	mtools syslinux syslinux-common dosfstools fdisk openssh-client
 # Independent clients and instruments of the tests.
 APT_TEST := $(APT_LAB) tftp-hpa atftp curl strace systemd libfaketime swtpm openipmi
 # Benchmarks: a compiler for the load generators. The programs we are compared with are unpacked into .cache and never

@@ -30,7 +30,7 @@ Progress = Callable[[str], None]
 EXAMPLE = "example-stack"
 RECIPE, NOTE = "images.toml", "built.json"
 UNPACK_SECONDS = 1800.0
-_RECIPE_FORMAT = "2"
+_RECIPE_FORMAT = "3"
 """To be raised with every change of what is made of a recipe: images are then built anew."""
 
 

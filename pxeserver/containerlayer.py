@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-HEALTH_EVERY, HEALTH_LIMIT, HEALTH_START = 10, 15, 90
+HEALTH_EVERY, HEALTH_LIMIT, HEALTH_START = 30, 30, 120
 """Seconds between two health checks, for one of them, and from the start until one that fails counts: a slow
 virtual machine takes seconds to start a program in a container.
 """

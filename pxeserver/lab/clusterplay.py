@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import tempfile
 import time
@@ -64,7 +65,11 @@ class ClusterPlay:
     def __init__(self, say: Say, count: int = NODES, disk: int = DISK) -> None:
         self._say = say
         self.ground = Playground(fresh=True, unknown="ignore", node_system=True, say=say)
+        self._key = self.ground.work / "root"
         try:
+            subprocess.run(
+                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", self._key], check=True
+            )
             self.ground.wait_ready()
             self.machines = {f"n{number}": self._machine(number, disk) for number in range(1, count + 1)}
             if all(image["name"] != NODE_SYSTEM for image in self.ground.ask("image", "list")):
@@ -102,10 +107,20 @@ class ClusterPlay:
         """Make the cluster what the file says; it begins as soon as its members are there. `files` are those
         that it names, by their names.
         """
+        key = self._key.with_suffix(".pub").read_text().strip()
+        text = text.replace("[members]\n", f'[members]\nssh_keys = ["{key}"]\n', 1)
         with tempfile.TemporaryDirectory(prefix="pxeserver-cluster-") as folder:
             for name, content in {**(files or {}), "cluster.toml": text}.items():
                 (Path(folder) / name).write_text(content)
             self._say(self.run("cluster", "apply", f"{folder}/cluster.toml", "--yes").rstrip())
+
+    def on(self, node: str, *words: str) -> str:
+        """What a command says on a member, which may be logged in to once its step identity is done."""
+        members = self.ground.ask("cluster", "status", "demo")["nodes"]
+        address = next(member["address"] for member in members if member["name"] == node)
+        login = ["-i", str(self._key), "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"]
+        login += ["-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=10"]
+        return self.ground.lab.boot.run("ssh", *login, f"root@{address}", shlex.join(words))
 
     def status(self, name: str = "demo") -> dict[str, Any]:
         """Where the cluster stands."""

@@ -41,12 +41,13 @@ class Documents(StorageDocuments):
         ]
 
     def identity(self, place: Place) -> Doc:
-        """Host name, machine-id, the others' names, the Gluster UUID."""
+        """Host name, machine-id, the others' names, the Gluster UUID, who may log in."""
         return {
             "hostname": place.name,
             "machine_id": place.machine_id or None,
             "hosts": self._hosts,
             "gluster_uuid": place.gluster_uuid,
+            "ssh_keys": sorted(self.spec.members.ssh_keys),
         }
 
     def packages(self, place: Place) -> Doc:

@@ -49,6 +49,8 @@ class Members:
     """Nodes that shall not be members, whatever chose them."""
     lost: frozenset[str] = frozenset()
     """Removed nodes that will not come back: nothing is undone on them, the others forget them."""
+    ssh_keys: tuple[str, ...] = ()
+    """Public keys that may log in as root on every member."""
     replaces: Mapping[str, str] = field(default_factory=dict)
     """New member -> the member whose place it takes."""
 

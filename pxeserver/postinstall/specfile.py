@@ -128,6 +128,7 @@ def _members(t: ClusterTable) -> spec.Members:
         drain=frozenset(m.drain),
         remove=frozenset(m.remove),
         lost=frozenset(m.lost),
+        ssh_keys=m.ssh_keys,
         replaces=dict(m.replaces),
     )
 

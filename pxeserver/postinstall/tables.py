@@ -85,6 +85,17 @@ Check = Annotated[
         )
     ),
 ]
+SshKey = Annotated[
+    str,
+    AfterValidator(
+        # No options in front: `command=` and `environment=` would be for people to read over.
+        _form(
+            r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)"
+            r" [A-Za-z0-9+/]{40,1200}={0,2}( [\x21-\x7e]{1,100})?",
+            "a public key such as `ssh-ed25519 AAAA... name`",
+        )
+    ),
+]
 Vrid = Annotated[int, Field(ge=0, le=255)]
 
 
@@ -113,6 +124,8 @@ class MembersTable(Table):
     """Nodes that are no members, whatever chose them."""
     lost: tuple[NodeName, ...] = ()
     """Removed nodes that never come back: nothing is undone on them."""
+    ssh_keys: tuple[SshKey, ...] = ()
+    """Public keys that may log in as root on every member, as they stand in an authorized_keys file."""
     replaces: dict[NodeName, NodeName] = {}
     """New member -> the former member whose place it takes, e.g. {n4 = "n3"}."""
 

@@ -1,6 +1,6 @@
 """Step identity: what makes this node itself and no other.
 
-Host name, names of the others, machine-id, SSH host keys, and the UUID that glusterd will have. A machine-id
+Host name, names of the others, machine-id, SSH host keys, who may log in, and the UUID that glusterd will have. A machine-id
 is what other programs have built on: a given one is taken where the system keeps nothing over a restart
 anyway, and a missing one is made; a good one stays.
 """
@@ -38,6 +38,7 @@ class Identity:
         self._root = root
         self._etc = root / "etc"
         self._info = root / "var/lib/glusterd/glusterd.info"
+        self._keys = root / "root/.ssh/authorized_keys2"  # sshd reads it beside the one that people edit
 
     # ------------------------------------------------------------------------------------------ the three
 
@@ -56,6 +57,8 @@ class Identity:
             found.append(Drift("machine-id", target or "a new one", have or "missing"))
         if self._lacks_keys():
             found.append(Drift("SSH host keys", "made on this node", "missing"))
+        if (files.read(self._keys) or "") != _logins(want):
+            found.append(Drift("SSH keys of root", f"{len(want.get('ssh_keys') or ())} keys", "others"))
         if want.get("gluster_uuid") and self._gluster_uuid() != want["gluster_uuid"]:
             found.append(Drift("Gluster UUID", str(want["gluster_uuid"]), self._gluster_uuid() or "missing"))
         return found
@@ -76,6 +79,7 @@ class Identity:
             files.put(self._etc / "machine-id", target + "\n", 0o444)
         if self._lacks_keys():
             need("ssh-keygen", "-A", *(() if self._root == Path("/") else ("-f", str(self._root))))
+        self._let_in(want)
         if want.get("gluster_uuid"):
             self._put_gluster(str(want["gluster_uuid"]), tell)
         return self.facts(want)
@@ -95,6 +99,7 @@ class Identity:
         """
         if (self._etc / "hosts").exists():
             files.put(self._etc / "hosts", _without_block(files.read(self._etc / "hosts") or ""))
+        files.remove(self._keys)
         if not self._in_a_pool() and want.get("gluster_uuid") == self._gluster_uuid():
             self._stop_glusterd()
             files.remove(self._info)
@@ -145,6 +150,14 @@ class Identity:
         folder = self._etc / "ssh"
         return (folder / "sshd_config").exists() and not any(folder.glob("ssh_host_*_key"))
 
+    def _let_in(self, want: Want) -> None:
+        """Let the holders of the wanted keys log in as root, and nobody whom an earlier plan let in."""
+        if text := _logins(want):
+            self._keys.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            files.put(self._keys, text, 0o600)
+        else:
+            files.remove(self._keys)
+
     def _gluster_uuid(self) -> str:
         lines = (files.read(self._info) or "").splitlines()
         return next((line.split("=", 1)[1].strip() for line in lines if line.startswith("UUID=")), "")
@@ -184,6 +197,12 @@ class Identity:
 
     def _read(self, name: str) -> str:
         return (files.read(self._etc / name) or "").strip()
+
+
+def _logins(want: Want) -> str:
+    """The file of the wanted keys; "" for none."""
+    keys = want.get("ssh_keys") or ()
+    return files.marked("".join(f"{key}\n" for key in sorted(keys))) if keys else ""
 
 
 def _without_block(text: str) -> str:

@@ -44,6 +44,28 @@ def test_it_is_brought_about_once(root):
     assert info == f"UUID={UUID}\noperating-version=110000\n"
 
 
+def test_the_wanted_keys_log_in_and_those_of_people_stay(root):
+    own, ours = root / "root/.ssh/authorized_keys", root / "root/.ssh/authorized_keys2"
+    own.parent.mkdir(parents=True)
+    own.write_text("ssh-ed25519 PERSON\n")
+    step, two = Identity(root), want(ssh_keys=["ssh-ed25519 BBBB b", "ssh-ed25519 AAAA a"])
+    step.apply(want(), print)
+    assert not ours.exists()
+    assert [drift.what for drift in step.check(two)] == ["SSH keys of root"]
+    step.apply(two, print)
+    assert ours.read_text().splitlines()[1:] == ["ssh-ed25519 AAAA a", "ssh-ed25519 BBBB b"]
+    assert ours.stat().st_mode & 0o777 == 0o600
+    assert step.check(two) == []
+    ours.write_text(ours.read_text() + "ssh-ed25519 INTRUDER\n")
+    assert step.check(two)
+    step.apply(want(), print)
+    assert not ours.exists()
+    step.apply(two, print)
+    step.undo(two, print)
+    assert not ours.exists()
+    assert own.read_text() == "ssh-ed25519 PERSON\n"
+
+
 def test_a_member_that_leaves_the_list_leaves_the_file(root):
     step = Identity(root)
     step.apply(want(), print)

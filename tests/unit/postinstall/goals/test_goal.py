@@ -54,6 +54,7 @@ def test_the_documents_of_the_contract(lab: Any) -> None:
         "machine_id": None,
         "hosts": {"n1": "10.77.0.11", "n2": "10.77.0.12", "n3": "10.77.0.13"},
         "gluster_uuid": uuid,
+        "ssh_keys": [],
     }
     assert docs["network"] == {
         "uplink": {
