@@ -1,8 +1,8 @@
 """Step identity: what makes this node itself and no other.
 
-Host name, names of the others, machine-id, SSH host keys, who may log in, and the UUID that glusterd will have. A machine-id
-is what other programs have built on: a given one is taken where the system keeps nothing over a restart
-anyway, and a missing one is made; a good one stays.
+Host name, names of the others, machine-id, SSH host keys, who may log in, and the UUID that glusterd will
+have. A machine-id is what other programs have built on: a given one is taken where the system keeps nothing
+over a restart anyway, and a missing one is made; a good one stays.
 """
 
 from __future__ import annotations

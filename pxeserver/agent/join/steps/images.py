@@ -192,7 +192,9 @@ def contents(archive: IO[bytes], name: str) -> list[str]:
     archive.seek(0)
     try:
         with tarfile.open(fileobj=archive, mode="r:*") as tar:
-            manifest = tar.extractfile("manifest.json")
+            # The first that is found will do: our archives begin with it, and the layers stay packed.
+            member = next((one for one in tar if one.name == "manifest.json"), None)
+            manifest = tar.extractfile(member) if member else None
             listed = json.loads(manifest.read()) if manifest else []
         tags = sorted({str(tag) for one in listed for tag in one.get("RepoTags") or ()})
     except (tarfile.TarError, KeyError, ValueError, AttributeError, TypeError, EOFError) as error:
