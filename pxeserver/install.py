@@ -46,7 +46,7 @@ _BOOTED = Path("/run/systemd/system")
 """There where systemd runs the machine, see sd_booted(3)."""
 SOCKETS = tuple(
     f"pxeserver-{name}.socket"
-    for name in ("dhcp", "proxydhcp", "tftp", "http", "channel", "api", "agents", "builder")
+    for name in ("dhcp", "proxydhcp", "tftp", "http", "channel", "api", "agents", "admin", "pages", "builder")
 )
 SERVICES = ("pxeserver-worker.service", "pxeserver-control.service")
 AGENT = "pxeserver-agent.service"

@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 from pxeserver import __version__, logs, netif, privileges, sockets
 from pxeserver.claim import InUse, claim
 from pxeserver.config import Settings
+from pxeserver.config.admin import AdminSettings
 from pxeserver.notify import REPORT
 from pxeserver.sockets import PortError, Want
 from pxeserver.supervisor import EXIT_CONFIGURATION, Child, Supervisor, command
@@ -112,7 +113,7 @@ def _run(settings: Settings, config: Path | None, flags: Mapping[str, Any]) -> i
             heard=reports.heard,
             has_spare=True,
         ),
-        Child("control", command("control"), ("api", "agents"), 5.0, reports.heard),
+        Child("control", command("control"), ("api", "agents", "admin", "pages"), 5.0, reports.heard),
     )
     supervisor = Supervisor(children, bound, server.run_dir, owner)
     try:
@@ -152,8 +153,16 @@ def wanted(settings: Settings) -> list[Want]:
         Want("tftp", "udp", any_address, settings.tftp.port),
         Want("http", "tcp", any_address, settings.http.port),
         *([Want("agents", "tcp", any_address, settings.agents.port)] if settings.agents.enabled else []),
+        *(_admin(settings.admin) if settings.admin.enabled else []),
         Want("worker", "unix", str(settings.server.run_dir / "worker.sock")),
         Want("api", "unix", str(api_socket(settings)), mode=0o660 if settings.api.group else 0o600),
+    ]
+
+
+def _admin(admin: AdminSettings) -> list[Want]:
+    return [
+        Want("admin", "tcp", admin.address, admin.port),
+        Want("pages", "tcp", "127.0.0.1", admin.loopback_port),
     ]
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-NAMES = ("dhcp", "proxydhcp", "tftp", "http", "worker", "api", "agents", "builder")
+NAMES = ("dhcp", "proxydhcp", "tftp", "http", "worker", "api", "agents", "admin", "pages", "builder")
 ENVIRONMENT = "PXESERVER__FDS"
 _FIRST_FD = 3
 _BACKLOG = 1024
@@ -180,7 +180,11 @@ def hint(found: Holder, want: Want) -> str:
         return "set DHCPServer=no in its .network file of this link, then `networkctl reload`"
     if "pxeserver" in found.command:
         return "another pxeserver is running: `pxeserver status`, or `systemctl stop pxeserver.target`"
-    option = {"http": "--http-port", "tftp": "--tftp-port", "agents": "[agents] port"}.get(want.name)
+    options = {"http": "--http-port", "tftp": "--tftp-port", "agents": "[agents] port"} | {
+        "admin": "[admin] port",
+        "pages": "[admin] loopback_port",
+    }
+    option = options.get(want.name)
     return (
         f"stop it, or choose another port with {option}" if option else "stop it, or serve from another host"
     )

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from pxeserver.api import openapi
+from pxeserver.api.access.local import local
+from pxeserver.api.access.who import look
 from pxeserver.api.problems import Problem, of_refusal
 from pxeserver.api.rooms import Builds, LoaderShelf, NoWorker, Store, Worker
 from pxeserver.api.routes import (
@@ -63,7 +65,7 @@ def build(
     builds: Builds | None = None,
 ) -> web.Application:
     """The application; it keeps nothing of its own. Without `worker` there is none to be asked."""
-    app = web.Application(middlewares=[_problems], client_max_size=0)
+    app = web.Application(middlewares=[problems, local], client_max_size=0)
     rooms = Rooms(hall, store, loaders, worker or NoWorker(), settings, time.time(), stage, builds, orders)
     attach(app, (*ROUTES, DOCUMENT), rooms, PREFIX)
     return app
@@ -73,33 +75,34 @@ async def _document(_call: Call) -> web.Response:
     return web.json_response(openapi.document((*ROUTES, DOCUMENT), PREFIX))
 
 
-DOCUMENT = Route("GET", "/openapi.json", _document, "This document", "server")
+DOCUMENT = Route("GET", "/openapi.json", _document, "This document", "server", need=look("server"))
 
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @web.middleware
-async def _problems(request: web.Request, handler: Next) -> web.StreamResponse:
+async def problems(request: web.Request, handler: Next) -> web.StreamResponse:
     """Every failure becomes an answer that says what, why and the next step."""
     try:
         if request.headers.get("Content-Encoding", "identity") != "identity":
             raise Problem(415, "the body is refused", "it is compressed", "Send it as it is")
         return await handler(request)
     except Problem as problem:
-        return _answer(problem)
+        return _answer(request, problem)
     except Refused as refusal:
-        return _answer(of_refusal(refusal))
+        return _answer(request, of_refusal(refusal))
     except web.HTTPException as error:
-        return _answer(_of_http(request, error))
+        return _answer(request, _of_http(request, error))
     except ConnectionError:
         raise
     except Exception:
         log.exception("api-failed method=%s path=%s", request.method, request.path)
         step = "The server's log has the details; please report it"
-        return _answer(Problem(500, "the server failed", "an error inside it", step))
+        return _answer(request, Problem(500, "the server failed", "an error inside it", step))
 
 
-def _answer(problem: Problem) -> web.Response:
+def _answer(request: web.Request, problem: Problem) -> web.Response:
+    request["problem"] = problem  # whoever shows it as a page finds it here
     body = problem.view.model_dump_json().encode()
     return web.Response(
         body=body, status=problem.status, content_type="application/json", headers=problem.headers

@@ -5,10 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
-import pwd
-import socket
-import struct
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -16,6 +12,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from pxeserver.api.access.who import DENY, Need, Who, needs, who_of
 from pxeserver.api.problems import Problem, refused
 from pxeserver.api.rooms import Builds, LoaderShelf, Store, Worker
 from pxeserver.config import Settings
@@ -60,6 +57,11 @@ class Call:
     """Who asks, e.g. "cli:alice"; kept with every edit."""
     query: Any = None
     body: Any = None
+
+    @property
+    def who(self) -> Who:
+        """Who asks, and what they may do."""
+        return who_of(self.request)
 
     @property
     def hall(self) -> Hall:
@@ -107,17 +109,19 @@ class Route:
     media: str = "application/json"
     upload: str = ""
     """Media type of a body that the handler reads as a stream."""
+    need: Need = DENY
+    """What it needs of whoever asks; what says nothing of it is for administrators alone."""
 
 
 def attach(app: web.Application, routes: Sequence[Route], rooms: Rooms, prefix: str) -> None:
     """Add the routes to an application."""
     for route in routes:
-        app.router.add_route(route.method, prefix + route.path, _adapter(route, rooms))
+        app.router.add_route(route.method, prefix + route.path, needs(route.need)(_adapter(route, rooms)))
 
 
 def _adapter(route: Route, rooms: Rooms) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def answer(request: web.Request) -> web.StreamResponse:
-        call = Call(request, rooms, by=caller(request))
+        call = Call(request, rooms, by=who_of(request).by)
         if route.query is not None:
             call.query = _query(request, route.query)
         elif request.query:
@@ -191,16 +195,3 @@ async def _body(request: web.Request, schema: type[B]) -> B:
             why = error.errors()[0]["msg"]
             raise Problem(400, "the body is refused", why, "Send valid JSON") from None
         raise refused(error, "body") from None
-
-
-def caller(request: web.Request) -> str:
-    """Who is at the other end of the unix socket, as the kernel says (SO_PEERCRED in unix(7))."""
-    sock = request.transport.get_extra_info("socket") if request.transport else None
-    if sock is None or sock.family != socket.AF_UNIX:
-        return "api"
-    size = struct.calcsize("3i")
-    _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
-    try:
-        return f"cli:{pwd.getpwuid(uid).pw_name}"
-    except KeyError:
-        return f"cli:{uid if uid >= 0 else os.getuid()}"

@@ -13,18 +13,19 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 
 from pxeserver.boot.diagnosis import DEFAULT_WINDOWS, Windows
 from pxeserver.boot.model import Policy
 from pxeserver.boot.values import KEYS, check_value
 from pxeserver.config import checking, sources, subnets
+from pxeserver.config.admin import AdminSettings
 from pxeserver.config.faults import ConfigErrors, Fault
+from pxeserver.config.section import Port, Section, WholePath, listed
 from pxeserver.config.subnets import Address, SubnetSettings
 
 _UNKNOWN = re.compile(r"menu|discover|observe|ignore|profile:[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
-Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -34,23 +35,12 @@ def _unknown(text: str) -> str:
     return text
 
 
-def _absolute(path: Path) -> Path:
-    # The processes have working directories of their own: another one would be meant in each.
-    if not path.is_absolute():
-        raise ValueError(f"{str(path)!r} is not a whole path: begin it with /")
-    return path
-
-
 def _relay(text: str) -> str:
     try:
         network = IPv4Network(text)
     except ValueError:
         raise ValueError(f"{text!r} is not an IPv4 address or network of relays") from None
     return str(network.network_address) if network.prefixlen == 32 else str(network)
-
-
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
 
 
 def _interface(text: str) -> str:
@@ -65,21 +55,10 @@ def _firmware(text: str) -> str:
     return text
 
 
-WholePath = Annotated[Path, AfterValidator(_absolute)]
-
-
-class Section(BaseModel):
-    """What all sections share: no unknown key, no change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
 class ServerSettings(Section):
     """The processes and where they keep things."""
 
-    interface: Annotated[
-        tuple[Annotated[str, AfterValidator(_interface)], ...], BeforeValidator(_listed)
-    ] = ()
+    interface: Annotated[tuple[Annotated[str, AfterValidator(_interface)], ...], BeforeValidator(listed)] = ()
     """Network interfaces to serve; empty: every interface with an IPv4 address that is up and is no
     loopback, container or virtual machine bridge."""
     address: Address | None = None
@@ -127,7 +106,7 @@ class DhcpSettings(Section):
     force: bool = False
     """Give addresses (dhcp = "full" or "reserved" of a subnet) also where the probe finds another DHCP server
     that does. Without it such a subnet gets boot information only, until the other one is gone."""
-    relays: Annotated[tuple[Annotated[str, AfterValidator(_relay)], ...], BeforeValidator(_listed)] = ()
+    relays: Annotated[tuple[Annotated[str, AfterValidator(_relay)], ...], BeforeValidator(listed)] = ()
     """Addresses or networks of DHCP relays that are answered; others are refused."""
 
 
@@ -185,7 +164,7 @@ class LoadersSettings(Section):
     fetched must be signed by the archive, whatever the mirror."""
     cache_dir: WholePath | None = None
     """Where fetched packages are kept; empty: loaders/ in server.state_dir."""
-    firmware: Annotated[tuple[Annotated[str, AfterValidator(_firmware)], ...], BeforeValidator(_listed)] = ()
+    firmware: Annotated[tuple[Annotated[str, AfterValidator(_firmware)], ...], BeforeValidator(listed)] = ()
     """Debian packages whose firmware files the discovery system gets, e.g. ["firmware-bnx2x"]. They are not
     free software, and few cards need one: see docs/machines.md."""
 
@@ -247,6 +226,7 @@ class Settings(Section):
     loaders: LoadersSettings = Field(default_factory=LoadersSettings)
     node_image: NodeImageSettings = Field(default_factory=NodeImageSettings)
     agents: AgentsSettings = Field(default_factory=AgentsSettings)
+    admin: AdminSettings = Field(default_factory=AdminSettings)
     boots: BootsSettings = Field(default_factory=BootsSettings)
     subnet: tuple[SubnetSettings, ...] = ()
     """Served networks. Without any, the interfaces' own networks are served with ProxyDHCP."""
@@ -281,6 +261,8 @@ class Settings(Section):
                 "is the same port as dhcp.port",
                 "Give each its own; 4011 is the usual one",
             )
+        if self.admin.key and not self.admin.certificate:
+            yield ("admin", "key"), "stands without a certificate", "Name admin.certificate as well"
         if self.tftp.port_range and self.tftp.port_range[0] > self.tftp.port_range[1]:
             yield ("tftp", "port_range"), "ends before it begins", "Write [first, last]"
         for name, text in self.policy.values.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pxeserver.api import checks
+from pxeserver.api.access.who import look, operate
 from pxeserver.api.problems import Problem
 from pxeserver.api.routing import Call, Route
 from pxeserver.api.schemas.agents import Admit, AgentView, Arm, ClaimView, JoinOrder, JoinView, Thaw
@@ -58,6 +59,7 @@ def _claim(claim: claims.Claim) -> ClaimView:
         address=claim.address,
         why=claim.why,
         code=claims.code(claim.key) if claim.key else "",
+        facts=dict(claim.facts),
     )
 
 
@@ -111,11 +113,45 @@ async def thaw(call: Call) -> AgentView:
 
 
 ROUTES = (
-    Route("GET", "/nodes/{name}/agent", show, "Who speaks for a node", "node", AgentView),
-    Route("POST", "/nodes/{name}/arm", arm, "Let a node claim itself, once", "node", AgentView, body=Arm),
+    Route("GET", "/nodes/{name}/agent", show, "Who speaks for a node", "node", AgentView, need=look("node")),
     Route(
-        "POST", "/nodes/{name}/join-command", join, "Make a join command", "node", JoinView, body=JoinOrder
+        "POST",
+        "/nodes/{name}/arm",
+        arm,
+        "Let a node claim itself, once",
+        "node",
+        AgentView,
+        body=Arm,
+        need=operate("node", within_labels=True),
     ),
-    Route("POST", "/nodes/{name}/admit", admit, "Admit a claimant", "node", AgentView, body=Admit),
-    Route("POST", "/nodes/{name}/thaw", thaw, "Thaw a frozen node", "node", AgentView, body=Thaw),
+    Route(
+        "POST",
+        "/nodes/{name}/join-command",
+        join,
+        "Make a join command",
+        "node",
+        JoinView,
+        body=JoinOrder,
+        need=operate("node", within_labels=True),
+    ),
+    Route(
+        "POST",
+        "/nodes/{name}/admit",
+        admit,
+        "Admit a claimant",
+        "node",
+        AgentView,
+        body=Admit,
+        need=operate("node", within_labels=True),
+    ),
+    Route(
+        "POST",
+        "/nodes/{name}/thaw",
+        thaw,
+        "Thaw a frozen node",
+        "node",
+        AgentView,
+        body=Thaw,
+        need=operate("node", within_labels=True),
+    ),
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
+from pxeserver.api.access.who import look
 from pxeserver.api.problems import not_found
 from pxeserver.api.routing import Call, Route
 from pxeserver.api.schemas.boots import AttemptDetail, AttemptQuery, AttemptView, WatchQuery, event_view
@@ -53,7 +54,28 @@ async def _events(call: Call, since: int | None) -> AsyncIterator[dict[str, Any]
 
 
 ROUTES = (
-    Route("GET", "/boots", list_attempts, "List boots", "boot", AttemptView, many=True, query=AttemptQuery),
-    Route("GET", "/boots/{id}", show_attempt, "Show a boot's timeline", "boot", AttemptDetail),
-    Route("GET", "/events", watch, "Watch boots", "boot", query=WatchQuery, media="application/x-ndjson"),
+    Route(
+        "GET",
+        "/boots",
+        list_attempts,
+        "List boots",
+        "boot",
+        AttemptView,
+        many=True,
+        query=AttemptQuery,
+        need=look("boot"),
+    ),
+    Route(
+        "GET", "/boots/{id}", show_attempt, "Show a boot's timeline", "boot", AttemptDetail, need=look("boot")
+    ),
+    Route(
+        "GET",
+        "/events",
+        watch,
+        "Watch boots",
+        "boot",
+        query=WatchQuery,
+        media="application/x-ndjson",
+        need=look("boot"),
+    ),
 )

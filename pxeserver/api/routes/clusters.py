@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from pxeserver.api.access.who import look, operate
 from pxeserver.api.problems import Problem, not_found
 from pxeserver.api.routing import Call, Route
 from pxeserver.api.schemas.clusters import (
@@ -257,16 +258,104 @@ async def forget(call: Call) -> None:
 
 _ONE = "/clusters/{name}"
 ROUTES = (
-    Route("GET", "/clusters", list_clusters, "List clusters", "cluster", ClusterView, many=True),
-    Route("POST", "/clusters/plan", plan_file, "Plan a file", "cluster", PlanView, body=ClusterFile),
-    Route("POST", "/clusters", apply_file, "Apply a file", "cluster", AppliedView, body=ClusterApply),
-    Route("GET", _ONE, show, "Show a cluster", "cluster", ClusterDetail),
-    Route("GET", _ONE + "/status", status, "Where each step stands", "cluster", StatusView),
-    Route("GET", _ONE + "/watch", watch, "Watch a cluster", "cluster", media="application/x-ndjson"),
-    Route("GET", _ONE + "/logs/{node}/{step}", log, "Show a step's log", "cluster", LogView),
-    Route("POST", _ONE + "/plan", plan_change, "Plan a change", "cluster", PlanView, body=ClusterChange),
-    Route("POST", _ONE + "/change", change, "Change a cluster", "cluster", AppliedView, body=ClusterChange),
-    Route("POST", _ONE + "/check", check, "Look for drift", "cluster", CheckView, body=CheckOrder),
-    Route("POST", _ONE + "/stop", stop, "Stop work on a cluster", "cluster", StatusView),
-    Route("DELETE", _ONE, forget, "Forget a cluster", "cluster", status=204),
+    Route(
+        "GET",
+        "/clusters",
+        list_clusters,
+        "List clusters",
+        "cluster",
+        ClusterView,
+        many=True,
+        need=look("cluster"),
+    ),
+    Route(
+        "POST",
+        "/clusters/plan",
+        plan_file,
+        "Plan a file",
+        "cluster",
+        PlanView,
+        body=ClusterFile,
+        need=look("cluster"),
+    ),
+    Route(
+        "POST",
+        "/clusters",
+        apply_file,
+        "Apply a file",
+        "cluster",
+        AppliedView,
+        body=ClusterApply,
+        need=operate("cluster", within_labels=True),
+    ),
+    Route("GET", _ONE, show, "Show a cluster", "cluster", ClusterDetail, need=look("cluster")),
+    Route(
+        "GET", _ONE + "/status", status, "Where each step stands", "cluster", StatusView, need=look("cluster")
+    ),
+    Route(
+        "GET",
+        _ONE + "/watch",
+        watch,
+        "Watch a cluster",
+        "cluster",
+        media="application/x-ndjson",
+        need=look("cluster"),
+    ),
+    Route(
+        "GET",
+        _ONE + "/logs/{node}/{step}",
+        log,
+        "Show a step's log",
+        "cluster",
+        LogView,
+        need=look("cluster"),
+    ),
+    Route(
+        "POST",
+        _ONE + "/plan",
+        plan_change,
+        "Plan a change",
+        "cluster",
+        PlanView,
+        body=ClusterChange,
+        need=look("cluster"),
+    ),
+    Route(
+        "POST",
+        _ONE + "/change",
+        change,
+        "Change a cluster",
+        "cluster",
+        AppliedView,
+        body=ClusterChange,
+        need=operate("cluster", within_labels=True),
+    ),
+    Route(
+        "POST",
+        _ONE + "/check",
+        check,
+        "Look for drift",
+        "cluster",
+        CheckView,
+        body=CheckOrder,
+        need=operate("cluster", within_labels=True),
+    ),
+    Route(
+        "POST",
+        _ONE + "/stop",
+        stop,
+        "Stop work on a cluster",
+        "cluster",
+        StatusView,
+        need=operate("cluster", within_labels=True),
+    ),
+    Route(
+        "DELETE",
+        _ONE,
+        forget,
+        "Forget a cluster",
+        "cluster",
+        status=204,
+        need=operate("cluster", within_labels=True),
+    ),
 )

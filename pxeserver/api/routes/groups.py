@@ -6,6 +6,7 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 
 from pxeserver.api import checks
+from pxeserver.api.access.who import look, operate
 from pxeserver.api.problems import Problem
 from pxeserver.api.routing import Call, Route
 from pxeserver.api.schemas.catalog import GroupChange, GroupNew, GroupView, group_view
@@ -100,9 +101,36 @@ async def remove_group(call: Call) -> None:
 
 
 ROUTES = (
-    Route("GET", "/groups", list_groups, "List groups", "group", GroupView, many=True),
-    Route("POST", "/groups", add_group, "Add a group", "group", GroupView, body=GroupNew, status=201),
-    Route("GET", "/groups/{name}", show_group, "Show a group", "group", GroupView),
-    Route("PATCH", "/groups/{name}", change_group, "Change a group", "group", GroupView, body=GroupChange),
-    Route("DELETE", "/groups/{name}", remove_group, "Remove a group", "group", status=204),
+    Route("GET", "/groups", list_groups, "List groups", "group", GroupView, many=True, need=look("group")),
+    Route(
+        "POST",
+        "/groups",
+        add_group,
+        "Add a group",
+        "group",
+        GroupView,
+        body=GroupNew,
+        status=201,
+        need=operate("group", within_labels=True),
+    ),
+    Route("GET", "/groups/{name}", show_group, "Show a group", "group", GroupView, need=look("group")),
+    Route(
+        "PATCH",
+        "/groups/{name}",
+        change_group,
+        "Change a group",
+        "group",
+        GroupView,
+        body=GroupChange,
+        need=operate("group", within_labels=True),
+    ),
+    Route(
+        "DELETE",
+        "/groups/{name}",
+        remove_group,
+        "Remove a group",
+        "group",
+        status=204,
+        need=operate("group", within_labels=True),
+    ),
 )

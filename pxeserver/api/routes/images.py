@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from pxeserver.api import checks
+from pxeserver.api.access.who import look, operate
 from pxeserver.api.problems import Problem
 from pxeserver.api.rooms import Build
 from pxeserver.api.routing import Call, Route
@@ -104,8 +105,18 @@ async def remove_image(call: Call) -> None:
 
 
 ROUTES = (
-    Route("GET", "/images", list_images, "List images", "image", ImageView, many=True),
-    Route("POST", "/images", add_image, "Publish an image", "image", ImageView, body=ImageNew, status=201),
+    Route("GET", "/images", list_images, "List images", "image", ImageView, many=True, need=look("image")),
+    Route(
+        "POST",
+        "/images",
+        add_image,
+        "Publish an image",
+        "image",
+        ImageView,
+        body=ImageNew,
+        status=201,
+        need=operate("image"),
+    ),
     Route(
         "POST",
         "/images/{name}/build",
@@ -114,7 +125,16 @@ ROUTES = (
         "image",
         body=ImageBuild,
         media="application/x-ndjson",
+        need=operate("image"),
     ),
-    Route("GET", "/images/{name}", show_image, "Show an image", "image", ImageView),
-    Route("DELETE", "/images/{name}", remove_image, "Remove an image", "image", status=204),
+    Route("GET", "/images/{name}", show_image, "Show an image", "image", ImageView, need=look("image")),
+    Route(
+        "DELETE",
+        "/images/{name}",
+        remove_image,
+        "Remove an image",
+        "image",
+        status=204,
+        need=operate("image"),
+    ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
+from pxeserver.api.access.who import look, operate
 from pxeserver.api.problems import Problem, not_found
 from pxeserver.api.routing import Call, Route
 from pxeserver.api.schemas.boots import LeaseView, lease_view
@@ -32,6 +33,14 @@ async def release_lease(call: Call) -> None:
 
 
 ROUTES = (
-    Route("GET", "/leases", list_leases, "List leases", "lease", LeaseView, many=True),
-    Route("DELETE", "/leases/{address}", release_lease, "Free an address", "lease", status=204),
+    Route("GET", "/leases", list_leases, "List leases", "lease", LeaseView, many=True, need=look("lease")),
+    Route(
+        "DELETE",
+        "/leases/{address}",
+        release_lease,
+        "Free an address",
+        "lease",
+        status=204,
+        need=operate("lease"),
+    ),
 )

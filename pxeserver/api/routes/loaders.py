@@ -8,6 +8,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from pxeserver.api.access.who import administer, look
 from pxeserver.api.problems import Problem, not_found
 from pxeserver.api.routes.images import stored
 from pxeserver.api.routes.uploads import refused
@@ -105,8 +106,12 @@ def _save(feed: Feed, path: Path) -> None:
 
 _OCTETS = "application/octet-stream"
 ROUTES = (
-    Route("GET", "/loaders", list_loaders, "List loaders", "loader", LoaderView, many=True),
-    Route("GET", "/loaders/bundle", export, "Export the loaders", "loader", media=_OCTETS),
+    Route(
+        "GET", "/loaders", list_loaders, "List loaders", "loader", LoaderView, many=True, need=look("loader")
+    ),
+    Route(
+        "GET", "/loaders/bundle", export, "Export the loaders", "loader", media=_OCTETS, need=look("loader")
+    ),
     Route(
         "POST",
         "/loaders/bundle",
@@ -116,7 +121,25 @@ ROUTES = (
         LoaderView,
         many=True,
         upload=_OCTETS,
+        need=administer("loader"),
     ),
-    Route("PUT", "/loaders/{arch}", put_loader, "Use a loader", "loader", LoaderView, body=LoaderNew),
-    Route("DELETE", "/loaders/{arch}", remove_loader, "Give up a loader", "loader", status=204),
+    Route(
+        "PUT",
+        "/loaders/{arch}",
+        put_loader,
+        "Use a loader",
+        "loader",
+        LoaderView,
+        body=LoaderNew,
+        need=administer("loader"),
+    ),
+    Route(
+        "DELETE",
+        "/loaders/{arch}",
+        remove_loader,
+        "Give up a loader",
+        "loader",
+        status=204,
+        need=administer("loader"),
+    ),
 )

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from pxeserver.api import checks
+from pxeserver.api.access.who import operate
 from pxeserver.api.problems import Problem
 from pxeserver.api.routes.node_detail import disk_views
 from pxeserver.api.routes.nodes import view
@@ -103,6 +104,7 @@ ROUTES = (
         "node",
         NodeView,
         body=InstallOrder,
+        need=operate("node", within_labels=True),
     ),
     Route(
         "POST",
@@ -112,11 +114,36 @@ ROUTES = (
         "node",
         NodeView,
         body=BootOnceOrder,
+        need=operate("node", within_labels=True),
     ),
-    Route("POST", "/nodes/{name}/hold", hold, "Hold a node", "node", NodeView, body=HoldOrder),
-    Route("POST", "/nodes/{name}/release", release, "Release a node", "node", NodeView),
     Route(
-        "POST", "/nodes/{name}/order", live_order, "Order a running machine", "node", NodeView, body=LiveOrder
+        "POST",
+        "/nodes/{name}/hold",
+        hold,
+        "Hold a node",
+        "node",
+        NodeView,
+        body=HoldOrder,
+        need=operate("node", within_labels=True),
+    ),
+    Route(
+        "POST",
+        "/nodes/{name}/release",
+        release,
+        "Release a node",
+        "node",
+        NodeView,
+        need=operate("node", within_labels=True),
+    ),
+    Route(
+        "POST",
+        "/nodes/{name}/order",
+        live_order,
+        "Order a running machine",
+        "node",
+        NodeView,
+        body=LiveOrder,
+        need=operate("node", within_labels=True),
     ),
     Route(
         "POST",
@@ -126,5 +153,6 @@ ROUTES = (
         "node",
         NodeView,
         body=ConsentGiven,
+        need=operate("node", within_labels=True),
     ),
 )

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from pxeserver.api import checks
+from pxeserver.api.access.who import look, operate
 from pxeserver.api.problems import not_found
 from pxeserver.api.routes.node_detail import detail
 from pxeserver.api.routing import Call, Route
@@ -142,7 +143,17 @@ async def approve(call: Call) -> NodeView:
 
 
 ROUTES = (
-    Route("GET", "/nodes", list_nodes, "List nodes", "node", answer=NodeView, many=True, query=NodeQuery),
+    Route(
+        "GET",
+        "/nodes",
+        list_nodes,
+        "List nodes",
+        "node",
+        answer=NodeView,
+        many=True,
+        query=NodeQuery,
+        need=look("node"),
+    ),
     Route(
         "POST",
         "/nodes",
@@ -153,11 +164,38 @@ ROUTES = (
         many=True,
         body=NodesNew,
         status=201,
+        need=operate("node", within_labels=True),
     ),
-    Route("GET", "/nodes/{name}", show_node, "Show a node", "node", answer=NodeDetail),
-    Route("PATCH", "/nodes/{name}", change_node, "Change a node", "node", answer=NodeView, body=NodeChange),
-    Route("DELETE", "/nodes/{name}", remove_node, "Remove a node", "node", status=204),
-    Route("GET", "/machines", list_machines, "List unknown machines", "node", answer=MachineView, many=True),
+    Route("GET", "/nodes/{name}", show_node, "Show a node", "node", answer=NodeDetail, need=look("node")),
+    Route(
+        "PATCH",
+        "/nodes/{name}",
+        change_node,
+        "Change a node",
+        "node",
+        answer=NodeView,
+        body=NodeChange,
+        need=operate("node", within_labels=True),
+    ),
+    Route(
+        "DELETE",
+        "/nodes/{name}",
+        remove_node,
+        "Remove a node",
+        "node",
+        status=204,
+        need=operate("node", within_labels=True),
+    ),
+    Route(
+        "GET",
+        "/machines",
+        list_machines,
+        "List unknown machines",
+        "node",
+        answer=MachineView,
+        many=True,
+        need=look("node"),
+    ),
     Route(
         "POST",
         "/approvals",
@@ -167,5 +205,6 @@ ROUTES = (
         answer=NodeView,
         body=Approval,
         status=201,
+        need=operate("node", within_labels=True),
     ),
 )

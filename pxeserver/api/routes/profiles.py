@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from pxeserver.api import checks
+from pxeserver.api.access.who import look, operate
 from pxeserver.api.problems import Problem
 from pxeserver.api.routing import Call, Route
 from pxeserver.api.schemas.catalog import ProfileChange, ProfileNew, ProfileView, profile_view
@@ -105,11 +106,36 @@ async def remove_profile(call: Call) -> None:
 
 
 ROUTES = (
-    Route("GET", "/profiles", list_profiles, "List profiles", "profile", ProfileView, many=True),
     Route(
-        "POST", "/profiles", add_profile, "Add a profile", "profile", ProfileView, body=ProfileNew, status=201
+        "GET",
+        "/profiles",
+        list_profiles,
+        "List profiles",
+        "profile",
+        ProfileView,
+        many=True,
+        need=look("profile"),
     ),
-    Route("GET", "/profiles/{name}", show_profile, "Show a profile", "profile", ProfileView),
+    Route(
+        "POST",
+        "/profiles",
+        add_profile,
+        "Add a profile",
+        "profile",
+        ProfileView,
+        body=ProfileNew,
+        status=201,
+        need=operate("profile", within_labels=True),
+    ),
+    Route(
+        "GET",
+        "/profiles/{name}",
+        show_profile,
+        "Show a profile",
+        "profile",
+        ProfileView,
+        need=look("profile"),
+    ),
     Route(
         "PATCH",
         "/profiles/{name}",
@@ -118,6 +144,15 @@ ROUTES = (
         "profile",
         ProfileView,
         body=ProfileChange,
+        need=operate("profile", within_labels=True),
     ),
-    Route("DELETE", "/profiles/{name}", remove_profile, "Remove a profile", "profile", status=204),
+    Route(
+        "DELETE",
+        "/profiles/{name}",
+        remove_profile,
+        "Remove a profile",
+        "profile",
+        status=204,
+        need=operate("profile", within_labels=True),
+    ),
 )

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from pxeserver import __version__
 from pxeserver.api import checks
+from pxeserver.api.access.who import administer, look
 from pxeserver.api.problems import Problem
 from pxeserver.api.routing import Call, Route
 from pxeserver.api.schemas.boots import Counts, PolicyChange, PolicyView, Restored, StatusView, SubnetView
@@ -167,10 +168,44 @@ def _save(feed: Feed, path: Path) -> None:
 
 
 ROUTES = (
-    Route("GET", "/status", status, "The server's state", "server", StatusView),
-    Route("GET", "/policy", show_policy, "Show the policy", "policy", PolicyView),
-    Route("PATCH", "/policy", change_policy, "Change the policy", "policy", PolicyView, body=PolicyChange),
-    Route("GET", "/backup", backup, "Back up", "server", media="application/octet-stream"),
-    Route("POST", "/restore/empty", start_empty, "Begin with an empty database", "server", Restored),
-    Route("POST", "/restore", restore, "Restore", "server", Restored, upload="application/octet-stream"),
+    Route("GET", "/status", status, "The server's state", "server", StatusView, need=look("server")),
+    Route("GET", "/policy", show_policy, "Show the policy", "policy", PolicyView, need=look("policy")),
+    Route(
+        "PATCH",
+        "/policy",
+        change_policy,
+        "Change the policy",
+        "policy",
+        PolicyView,
+        body=PolicyChange,
+        need=administer("policy"),
+    ),
+    Route(
+        "GET",
+        "/backup",
+        backup,
+        "Back up",
+        "server",
+        media="application/octet-stream",
+        need=administer("server"),
+    ),
+    Route(
+        "POST",
+        "/restore/empty",
+        start_empty,
+        "Begin with an empty database",
+        "server",
+        Restored,
+        need=administer("server"),
+    ),
+    Route(
+        "POST",
+        "/restore",
+        restore,
+        "Restore",
+        "server",
+        Restored,
+        upload="application/octet-stream",
+        need=administer("server"),
+    ),
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
+from pxeserver.api.access.who import operate
 from pxeserver.api.problems import Problem
 from pxeserver.api.routing import Call, Route
 from pxeserver.api.schemas.catalog import FileView, ImportOrder, UploadQuery, file_view
@@ -109,6 +110,7 @@ ROUTES = (
         query=UploadQuery,
         status=201,
         upload="application/octet-stream",
+        need=operate("image"),
     ),
     Route(
         "POST",
@@ -118,5 +120,6 @@ ROUTES = (
         "image",
         body=ImportOrder,
         media="application/x-ndjson",
+        need=operate("image"),
     ),
 )
