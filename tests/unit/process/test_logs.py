@@ -3,7 +3,10 @@
 import io
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -55,3 +58,65 @@ def test_the_journal_is_recognised_by_its_inode() -> None:
         assert not logs.to_journal(stream, {"JOURNAL_STREAM": "1:2"})
         assert not logs.to_journal(stream, {})
     assert not logs.to_journal(io.StringIO(), {"JOURNAL_STREAM": "1:2"})
+
+
+@pytest.fixture
+def piped() -> Iterator[tuple[int, TextIO]]:
+    """A pipe that the log writes into: its reading end, and the writing one as a stream."""
+    before = logging.getLogger().handlers[:], logging.raiseExceptions, logging._srcfile
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as stream:
+        yield reading, stream
+        logs.stop()
+    os.close(reading)
+    root = logging.getLogger()
+    root.handlers[:], logging.raiseExceptions, logging._srcfile = before
+    root.setLevel(logging.WARNING)
+    logging.getLogger("pxeserver").setLevel(logging.NOTSET)
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = True
+
+
+def test_lines_are_written_in_their_order_and_none_is_missing_at_the_end(piped: tuple[int, TextIO]) -> None:
+    reading, stream = piped
+    logs.start("worker", "info", stream)
+    for number in range(300):
+        logging.getLogger("pxeserver.x").info("number=%d", number)
+    logs.stop()
+    told = os.read(reading, 1 << 16).decode().splitlines()
+    assert [text.split("number=")[1] for text in told] == [f"{n} proc=worker" for n in range(300)]
+
+
+def test_a_reader_that_has_stalled_costs_lines_and_holds_nobody_up(
+    piped: tuple[int, TextIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, stream = piped
+    monkeypatch.setattr(logs, "lost", [0])
+    monkeypatch.setattr(logs, "_STOP_SECONDS", 0.05)
+    logs.start("worker", "info", stream)
+    for number in range(2 * logs._QUEUE_LINES + 2000):  # a pipe holds about a thousand of them
+        logging.getLogger("pxeserver.x").info("number=%d %s", number, "x" * 40)
+    assert logs.lost[0] > 0
+    ((_, writer),) = logs._writers
+    logs.stop()
+    os.set_blocking(reading, False)
+    while writer._thread.is_alive():
+        with suppress(BlockingIOError):
+            os.read(reading, 1 << 20)
+        writer._thread.join(0.01)
+
+
+def test_a_forked_process_has_a_log_of_its_own(piped: tuple[int, TextIO]) -> None:
+    reading, stream = piped
+    logs.start("supervisor", "info", stream)
+    logging.getLogger("pxeserver.x").info("before")
+    pid = os.fork()
+    if pid == 0:
+        logs.start("worker", "info", stream)
+        logging.getLogger("pxeserver.x").info("inside")
+        logs.stop()
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    logs.stop()
+    told = os.read(reading, 1 << 16).decode()
+    assert told.count("msg=before proc=supervisor") == 1
+    assert told.count("msg=inside proc=worker") == 1
