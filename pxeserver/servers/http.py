@@ -1,22 +1,21 @@
 """The boot HTTP listener: scripts, files and callbacks for machines that boot.
 
-aiohttp's low-level server parses requests; what a URL gets is decided by a short dispatch (http_target,
-http_answers), since this is the path that a thousand machines take at once. Every answer is exact in length,
-and everything a client can hold is bounded.
+What a URL gets is decided by a short dispatch (http_target, http_answers), since this is the path that a
+thousand machines take at once; the protocol is our own (http_parse, http_connection), and why is told in
+docs/decisions/0013. Every answer is exact in length, and everything a client can hold is bounded.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import socket
-from collections.abc import Callable, Iterable
-
-from aiohttp import http_parser, web
+from collections.abc import Awaitable, Callable, Iterable
 
 from pxeserver.servers.http_answers import Answers
-from pxeserver.servers.http_body import Refused, line
-from pxeserver.servers.http_limits import Connections, HttpLimits
+from pxeserver.servers.http_body import Refused
+from pxeserver.servers.http_connections import Connections
+from pxeserver.servers.http_limits import HttpLimits
+from pxeserver.servers.http_message import Request, Response, line
 from pxeserver.servers.http_scripts import DecidedScripts, Scripts
 from pxeserver.servers.http_target import route
 from pxeserver.servers.plane import OpenFile, Plane
@@ -39,77 +38,58 @@ class BootHttp:
         limits: HttpLimits | None = None,
     ) -> None:
         self.limits = limits or HttpLimits()
-        self.answers = Answers(plane, scripts or DecidedScripts(), open_manifest, self.limits)
-        self._servers: list[asyncio.Server] = []
+        self.answers = Answers(plane, scripts or DecidedScripts(), open_manifest)
         self._connections: Connections | None = None
 
     async def start(self, sockets: Iterable[socket.socket]) -> None:
         """Serve on these bound TCP sockets, which stay the caller's; each may listen already."""
-        if "py" in http_parser.HttpRequestParser.__name__.lower():
-            log.warning("component=http problem=aiohttp-without-its-c-parser effect=slower")
-        self._connections = Connections(self._handle, self.limits)
-        loop = asyncio.get_running_loop()
+        self._connections = Connections(self._answer, self.limits)
         for sock in sockets:
-            # asyncio closes what it listens on; the supervisor's socket must outlive this listener.
-            server = await loop.create_server(self._connections, sock=sock.dup(), backlog=1024)
-            self._servers.append(server)
+            # The supervisor's socket must outlive this listener.
+            self._connections.listen(sock.dup())
 
     async def stop(self) -> None:
         """Take no new connections, let transfers end for `limits.shutdown` seconds, then close them."""
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
         if self._connections is not None:
-            self._connections.pre_shutdown()
-            await self._connections.shutdown(self.limits.shutdown)
-            self._connections = None
+            connections, self._connections = self._connections, None
+            await connections.stop()
 
     def connections(self) -> int:
         """Open connections."""
-        return 0 if self._connections is None else self._connections.count()
+        return 0 if self._connections is None else len(self._connections)
 
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    def _answer(self, request: Request) -> Response | Awaitable[Response]:
         """One request: answered whatever happens, with a reason a person can read."""
-        connections, protocol = self._connections, request.protocol
-        counted = connections is None or connections.begin(protocol)
         try:
-            response = await self._answer(request) if counted else _too_many()
-            async with asyncio.timeout(self.limits.answer_timeout):
-                await response.prepare(request)
-                await response.write_eof()
-        except TimeoutError:
-            if request.transport is not None:
-                request.transport.abort()
-            raise ConnectionResetError("the client did not take the answer") from None
-        finally:
-            if connections is not None:
-                connections.end(protocol)
-        return response
-
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        try:
-            if "Content-Encoding" in request.headers:
+            if "content-encoding" in request.fields:
                 raise Refused(415, "request bodies must not be compressed", {"Accept-Encoding": "identity"})
-            found = route(request._message.path)
+            found = route(request.target)
             if found is None:
                 raise Refused(404, "no such file")
-            return await self.answers.answer(request, found)
+            answer = self.answers.answer(request, found)
         except Refused as refused:
-            response: web.StreamResponse = line(refused.status, refused.text, refused.headers)
-            if refused.status in (408, 413, 415):
-                response.force_close()
-            return response
-        except (ConnectionError, asyncio.CancelledError):
-            raise
+            return _refused(refused)
         except Exception:
-            # Ours: the client learns no more than that; the log has the rest.
-            log.exception("address=%s target=%r problem=bug", request.remote, request._message.path[:200])
-            response = line(500, "the server failed; its log says why")
-            response.force_close()
-            return response
+            log.exception("address=%s target=%r problem=bug", request.peer, request.target[:200])
+            return _failed()
+        return answer if isinstance(answer, Response) else self._in_time(request, answer)
+
+    async def _in_time(self, request: Request, answer: Awaitable[Response]) -> Response:
+        """An answer that has to wait for something."""
+        try:
+            return await answer
+        except Refused as refused:
+            return _refused(refused)
+        except Exception:
+            log.exception("address=%s target=%r problem=bug", request.peer, request.target[:200])
+            return _failed()
 
 
-def _too_many() -> web.StreamResponse:
-    response = line(503, "too many connections; come again", {"Retry-After": "3"})
-    response.force_close()
-    return response
+def _refused(refused: Refused) -> Response:
+    ends = refused.status in (408, 413, 415)
+    return line(refused.status, refused.text, refused.headers, close=ends)
+
+
+def _failed() -> Response:
+    """Ours: the client learns no more than that; the log has the rest."""
+    return line(500, "the server failed; its log says why", close=True)

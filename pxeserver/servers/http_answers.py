@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-
-from aiohttp import web
 
 from pxeserver.boot.attempts import Attempt, Stage
 from pxeserver.boot.decision import is_loader
 from pxeserver.boot.identity import Known, identify
 from pxeserver.boot.model import EventKind, FileRef, Ignore, Machine, Reason
-from pxeserver.servers.http_body import Refused, line, plain
+from pxeserver.servers.http_body import Refused
 from pxeserver.servers.http_callbacks import MOVING, Callbacks
 from pxeserver.servers.http_facts import fields_of, machine_of
 from pxeserver.servers.http_files import FileAnswers
-from pxeserver.servers.http_limits import HttpLimits
+from pxeserver.servers.http_message import Request, Response, line, plain
 from pxeserver.servers.http_progress import FileProgress
 from pxeserver.servers.http_scripts import Detail, ScriptAnswer, Scripts
 from pxeserver.servers.http_sender import Senders
@@ -36,45 +34,47 @@ class Answers:
         plane: Plane,
         scripts: Scripts,
         open_manifest: Callable[[str], OpenFile],
-        limits: HttpLimits,
         senders: Senders | None = None,
     ) -> None:
         self._senders = senders or Senders(plane)
         self._plane = plane
         self._scripts = scripts
         self._open_manifest = open_manifest
-        self.files = FileAnswers(limits)
-        self._callbacks = Callbacks(plane, limits)
+        self.files = FileAnswers()
+        self._callbacks = Callbacks(plane)
         self._progress = FileProgress(plane.now)
 
-    async def answer(self, request: web.BaseRequest, route: Route) -> web.StreamResponse:
-        """The answer, sent already where it is a file's bytes."""
+    def answer(self, request: Request, route: Route) -> Response | Awaitable[Response]:
+        """The answer, at once where it needs nothing but memory."""
         allowed = _METHODS.get(route.kind, _READING)
         if request.method not in allowed:
             raise Refused(405, f"only {' and '.join(allowed)} here", {"Allow": ", ".join(allowed)})
         if route.kind is Kind.HEALTH:
             return line(200, "ok")
-        peer = request.remote or ""
+        peer = request.peer
         attempt = self._attempt(route, peer)
         detail: Detail = {}
         if attempt is not None and attempt.address != peer:
             # Its machine had another address before: a new system has a new lease, or it is somebody else.
             detail["address"] = peer
         if route.kind in (Kind.SCRIPT, Kind.CHOICE):
-            return await self._script(request, route, attempt, detail)
+            return self._script(request, route, attempt, detail)
         if route.kind in _FILES:
-            return await self._file(request, route, attempt, detail)
+            return self._file(request, route, attempt, detail)
         if attempt is None:
             raise Refused(404, "no such attempt")
         if route.kind is Kind.REPORT:
-            told, event = await self._callbacks.read_report(request, route.name, route.query)
-            if event in MOVING:
-                self._refuse_strangers(attempt, peer)
-            return await self._callbacks.report(attempt, event, {**told, **detail})
+            return self._report(request, route, attempt, detail)
         self._refuse_strangers(attempt, peer)
         if route.kind is Kind.INVENTORY:
-            return await self._callbacks.inventory(request, attempt, detail)
-        return await self._callbacks.orders(attempt)
+            return self._callbacks.inventory(request, attempt, detail)
+        return self._callbacks.orders(attempt)
+
+    async def _report(self, request: Request, route: Route, attempt: Attempt, detail: Detail) -> Response:
+        told, event = await self._callbacks.read_report(request, route.name, route.query)
+        if event in MOVING:
+            self._refuse_strangers(attempt, request.peer)
+        return await self._callbacks.report(attempt, event, {**told, **detail})
 
     # -------------------------------------------------------------------------------------------------
     # whose request it is
@@ -140,40 +140,49 @@ class Answers:
     # -------------------------------------------------------------------------------------------------
     # scripts
 
-    async def _script(
-        self, request: web.BaseRequest, route: Route, attempt: Attempt | None, detail: Detail
-    ) -> web.StreamResponse:
-        base = base_url(request)
+    def _script(
+        self, request: Request, route: Route, attempt: Attempt | None, detail: Detail
+    ) -> Response | Awaitable[Response]:
         if attempt is None:
             raise Refused(404, "no boot of this address is known here; start again")
+        base = request.base_url()
         if route.kind is Kind.SCRIPT and not route.query:
             return _script_text(self._scripts.hello(attempt.id, base))
         if request.method == "HEAD":
             # The length of a script is known when it is written, and writing it may use up a boot order.
             raise Refused(405, "this script is for GET", {"Allow": "GET"})
         if route.query:
-            machine = machine_of(fields_of(route.query), attempt.mac, request.remote or "")
+            machine = machine_of(fields_of(route.query), attempt.mac, request.peer)
             self._plane.attempts.learn(attempt.id, machine)
         self._identify(attempt)
-        # Decided and recorded in one turn: of two boots of one node, only one may be given its install.
+        if self._callbacks.has_turn(attempt):
+            return self._in_turn(route, attempt, base, detail)
+        answer = self._written(route, attempt, base)
+        if isinstance(answer, ScriptAnswer) and answer.records:
+            return self._in_turn(route, attempt, base, detail)
+        return self._hand_out(attempt, answer, detail)
+
+    def _written(self, route: Route, attempt: Attempt, base: str) -> ScriptAnswer | Ignore:
+        if route.kind is Kind.CHOICE:
+            return self._scripts.choice(self._plane, attempt, base, route.name)
+        return self._scripts.boot(self._plane, attempt, base)
+
+    async def _in_turn(self, route: Route, attempt: Attempt, base: str, detail: Detail) -> Response:
+        """Decided and recorded in one turn: of two boots of one node, only one may be given its install."""
         async with self._callbacks.turn(attempt):
-            answer = (
-                self._scripts.choice(self._plane, attempt, base, route.name)
-                if route.kind is Kind.CHOICE
-                else self._scripts.boot(self._plane, attempt, base)
-            )
-            if not isinstance(answer, Ignore):
+            answer = self._written(route, attempt, base)
+            if isinstance(answer, ScriptAnswer):
                 for kind, what in answer.records:
                     await self._callbacks.take(attempt, kind, {**detail, **what})
+        return self._hand_out(attempt, answer, detail)
+
+    def _hand_out(self, attempt: Attempt, answer: ScriptAnswer | Ignore, detail: Detail) -> Response:
         if isinstance(answer, Ignore):
             self._plane.ignored(answer)
             self._tell(
                 attempt, EventKind.IGNORED, {**detail, "reason": answer.reason.value, "text": answer.detail}
             )
             raise Refused(403, f"nothing for this machine: {answer.reason.value} {answer.detail}".rstrip())
-        return self._hand_out(attempt, answer, detail)
-
-    def _hand_out(self, attempt: Attempt, answer: ScriptAnswer, detail: Detail) -> web.StreamResponse:
         self._plane.attempts.reach(attempt, Stage.SCRIPT, self._plane.now())
         told = {**facts_of(attempt), **detail, **answer.detail}
         self._tell(attempt, EventKind.SCRIPT_SENT, told)
@@ -182,15 +191,15 @@ class Answers:
     # ---------------------------------------------------------------------------------------------------
     # files
 
-    async def _file(
-        self, request: web.BaseRequest, route: Route, attempt: Attempt | None, detail: Detail
-    ) -> web.StreamResponse:
+    def _file(
+        self, request: Request, route: Route, attempt: Attempt | None, detail: Detail
+    ) -> Response | Awaitable[Response]:
         file = self._find(route)
         if file is None:
             self._plane.ignored(Ignore(Reason.NOT_FOUND, route.name[:100]))
             raise Refused(404, "no such file")
         if route.kind in (Kind.MANIFEST, Kind.BLOB_MANIFEST):
-            return await self.files.answer(
+            return self.files.answer(
                 request,
                 file,
                 partial(self._open_manifest, file.sha256),
@@ -204,20 +213,27 @@ class Answers:
         if route.kind is Kind.LOADER or own:
             if attempt is not None:
                 self._plane.attempts.reach(attempt, Stage.LOADER, now)
-            return await self.files.answer(
+            return self.files.answer(
                 request, file, partial(self._plane.open, file), watch=LoaderWatch(file, tell)
             )
-        if attempt is not None:
-            self._plane.attempts.reach(attempt, Stage.FILES, now)
-            if (
-                request.method == "GET"
-                and file.role == "kernel"
-                and self._scripts.starts_install(self._plane, attempt, route.image)
-            ):
-                await self._callbacks.install_started(attempt, file, detail)
-        key = attempt.id if attempt is not None else request.remote or ""
+        key = attempt.id if attempt is not None else request.peer
         watch = FileWatch(self._progress, key, file, tell)
-        return await self.files.answer(request, file, partial(self._plane.open, file), watch=watch)
+        send = partial(self.files.answer, request, file, partial(self._plane.open, file), watch=watch)
+        if attempt is None:
+            return send()
+        self._plane.attempts.reach(attempt, Stage.FILES, now)
+        starts = (
+            request.method == "GET"
+            and file.role == "kernel"
+            and self._scripts.starts_install(self._plane, attempt, route.image)
+        )
+        return self._started(attempt, file, detail, send) if starts else send()
+
+    async def _started(
+        self, attempt: Attempt, file: FileRef, detail: Detail, send: Callable[[], Response]
+    ) -> Response:
+        await self._callbacks.install_started(attempt, file, detail)
+        return send()
 
     def _find(self, route: Route) -> FileRef | None:
         """The published file a URL names. Only what the catalog lists is served, by content too."""
@@ -266,13 +282,5 @@ def facts_of(attempt: Attempt) -> Detail:
     return {name: fact for name, fact in facts.items() if fact is not None and fact != ""}
 
 
-def base_url(request: web.BaseRequest) -> str:
-    """How the client reached us: the address and port of its connection, never its Host header."""
-    sock = request.transport.get_extra_info("sockname") if request.transport is not None else None
-    host, port = (str(sock[0]), int(sock[1])) if isinstance(sock, tuple) else ("127.0.0.1", 80)
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}" if port == 80 else f"http://{shown}:{port}"
-
-
-def _script_text(text: str) -> web.Response:
+def _script_text(text: str) -> Response:
     return plain(200, text.encode(), "text/plain; charset=utf-8")

@@ -11,14 +11,13 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import msgspec
-from aiohttp import web
 
 from pxeserver.boot.attempts import Attempt, Stage
 from pxeserver.boot.lifecycle import advance
 from pxeserver.boot.model import Event, EventKind, FileRef, Node, Promise, PromiseKind
 from pxeserver.servers.http_body import Refused, json_answer, read_object, shown
 from pxeserver.servers.http_facts import fields_of
-from pxeserver.servers.http_limits import HttpLimits
+from pxeserver.servers.http_message import Request, Response
 from pxeserver.servers.http_scripts import Detail
 from pxeserver.servers.plane import ControlAway, Plane
 
@@ -55,9 +54,8 @@ _RUNNING = frozenset(
 class Callbacks:
     """Takes reports, inventories and questions for orders."""
 
-    def __init__(self, plane: Plane, limits: HttpLimits) -> None:
+    def __init__(self, plane: Plane) -> None:
         self._plane = plane
-        self._limits = limits
         self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
     def event(self, attempt: Attempt, kind: EventKind, detail: Mapping[str, str | int | float]) -> Event:
@@ -78,6 +76,11 @@ class Callbacks:
             return
         async with self._turns.setdefault(attempt.node_id, asyncio.Lock()):
             yield
+
+    def has_turn(self, attempt: Attempt) -> bool:
+        """Whether somebody decides or records for this attempt's node at the moment."""
+        turn = None if attempt.node_id is None else self._turns.get(attempt.node_id)
+        return turn is not None and turn.locked()
 
     async def record(
         self, attempt: Attempt, kind: EventKind, detail: Mapping[str, str | int | float]
@@ -122,19 +125,19 @@ class Callbacks:
             log.error("mac=%s attempt=%s problem=journal-failed cause=%s", attempt.mac, attempt.id, exc)
             raise Refused.later("the report could not be stored; it was not taken") from None
 
-    async def read_report(self, request: web.BaseRequest, event: str, query: str) -> tuple[Detail, str]:
+    async def read_report(self, request: Request, event: str, query: str) -> tuple[Detail, str]:
         """POST or GET report: {"event": ..., "reason": ..., "bytes": ..., ...}: what it tells, and of which
         event.
         """
         told: Mapping[str, Any] = fields_of(query)
-        if request.method == "POST" and request.body_exists:
-            told = {**told, **(await read_object(request, self._limits))}
+        if request.method == "POST" and request.body.expected:
+            told = {**told, **(await read_object(request.body))}
         name = event or str(told.get("event", ""))[:40]
         if name not in REPORTS:
             raise Refused(400, f"no such event; one of: {', '.join(REPORTS)}")
         return detail_of(told), name
 
-    async def report(self, attempt: Attempt, event: str, detail: Detail) -> web.Response:
+    async def report(self, attempt: Attempt, event: str, detail: Detail) -> Response:
         """Take a report of an event in REPORTS."""
         kind, fixed = REPORTS[event]
         if event == "not-loaded" and attempt.stage >= Stage.RUNNING:
@@ -144,9 +147,9 @@ class Callbacks:
         moved = await self.record(attempt, kind, {**detail, **fixed})
         return json_answer({"ok": True, "moved": moved})
 
-    async def inventory(self, request: web.BaseRequest, attempt: Attempt, detail: Detail) -> web.Response:
+    async def inventory(self, request: Request, attempt: Attempt, detail: Detail) -> Response:
         """POST inventory: handed to the control process, which validates it."""
-        inventory = await read_object(request, self._limits)
+        inventory = await read_object(request.body)
         body = {
             "attempt": attempt.id,
             "machine": msgspec.to_builtins(attempt.machine),
@@ -159,7 +162,7 @@ class Callbacks:
         self._plane.report(self.event(attempt, EventKind.INVENTORY, detail))
         return json_answer(answer)
 
-    async def orders(self, attempt: Attempt) -> web.Response:
+    async def orders(self, attempt: Attempt) -> Response:
         """GET orders: what the discovery system shall do next."""
         body = {
             "attempt": attempt.id,

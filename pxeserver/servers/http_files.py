@@ -6,18 +6,14 @@ once.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 
-from aiohttp import hdrs, web
-
 from pxeserver.boot.model import FileRef
 from pxeserver.servers import http_range
-from pxeserver.servers.http_body import Refused, line
-from pxeserver.servers.http_limits import HttpLimits
+from pxeserver.servers.http_body import Refused
+from pxeserver.servers.http_message import Request, Response, header, line
 from pxeserver.servers.plane import OpenFile
-from pxeserver.servers.sendfile import SendFailed, duplicate, send_file
 
 log = logging.getLogger(__name__)
 
@@ -65,24 +61,57 @@ class OpenFiles:
             file.close()
 
 
+class FilePart:
+    """The bytes of a file that one answer sends. Exactly one of `sent` and `failed` is called in the end, and
+    gives the descriptor back.
+    """
+
+    def __init__(
+        self, opened: OpenFile, part: http_range.Answer, watch: Watch, give_back: Callable[[], None]
+    ) -> None:
+        self.file, self.start, self.length = opened.fd, part.start, part.length
+        self._total = opened.size
+        self._watch, self._give_back = watch, give_back
+        self._told = 0
+
+    def started(self) -> None:
+        """The first byte is about to go."""
+        self._watch.started(self._total, self.length == self._total)
+
+    def moved(self, arrived: int) -> None:
+        """So many bytes have arrived."""
+        if arrived > self._told:
+            self._told = arrived
+            self._watch.moved(self._total, arrived)
+
+    def sent(self) -> None:
+        """All have."""
+        self._watch.sent(self._total, self.length)
+        self._give_back()
+
+    def failed(self, arrived: int, reason: str) -> None:
+        """The connection is gone before all have."""
+        self._watch.failed(self._total, arrived, reason)
+        self._give_back()
+
+
 class FileAnswers:
     """Answers GET and HEAD for files."""
 
-    def __init__(self, limits: HttpLimits) -> None:
-        self._limits = limits
+    def __init__(self) -> None:
         self.files = OpenFiles()
 
-    async def answer(
+    def answer(
         self,
-        request: web.BaseRequest,
+        request: Request,
         file: FileRef,
         open_: Callable[[], OpenFile],
         *,
         watch: Watch | None = None,
         key: str | None = None,
         content_type: str | None = None,
-    ) -> web.StreamResponse:
-        """Send `file`, as far as the request asks for it. Refused where it cannot be opened."""
+    ) -> Response:
+        """`file`, as far as the request asks for it. Refused where it cannot be opened."""
         key = key or file.sha256
         try:
             opened = self.files.take(key, open_)
@@ -93,112 +122,47 @@ class FileAnswers:
             # Ours, not the client's: descriptors used up, a failing disk. Never told as "no such file".
             log.error("file=%s sha256=%s problem=%s", file.name, file.sha256, exc)
             raise Refused.later("the file cannot be read at the moment") from None
-        try:
-            return await self._send(request, file, opened, watch or Watch(), content_type)
-        finally:
+        response, part = _answer(request, file, opened, content_type)
+        if part is None:
             self.files.give_back(key)
-
-    async def _send(
-        self,
-        request: web.BaseRequest,
-        file: FileRef,
-        opened: OpenFile,
-        watch: Watch,
-        content_type: str | None,
-    ) -> web.StreamResponse:
-        etag = f'"{opened.sha256}"'
-        headers = request.headers
-        part = http_range.answer(
-            opened.size,
-            etag,
-            get=request.method == hdrs.METH_GET,
-            range_=headers.get(hdrs.RANGE),
-            if_range=headers.get(hdrs.IF_RANGE),
-            if_match=headers.get(hdrs.IF_MATCH),
-            if_none_match=headers.get(hdrs.IF_NONE_MATCH),
-        )
-        fields = {
-            hdrs.ETAG: etag,
-            hdrs.ACCEPT_RANGES: "bytes",
-            # The name's content may be another tomorrow; the ETag makes asking again cheap.
-            hdrs.CACHE_CONTROL: "no-cache",
-            "X-Content-Type-Options": "nosniff",
-        }
-        content_range = part.content_range(opened.size)
-        if content_range:
-            fields[hdrs.CONTENT_RANGE] = content_range
-        if part.status in (412, 416):
-            return line(part.status, "no such range" if part.status == 416 else "another version", fields)
-        if part.status == 304:
-            return web.Response(status=304, headers=fields)
-        fields[hdrs.CONTENT_TYPE] = content_type or media_type(file.name)
-        response = web.StreamResponse(status=part.status, headers=fields)
-        response.content_length = part.length
-        if request.method == hdrs.METH_HEAD or part.length == 0:
-            return response
-        await self._body(request, response, opened, part, watch)
+        else:
+            response.file = FilePart(opened, part, watch or Watch(), lambda: self.files.give_back(key))
         return response
 
-    async def _body(
-        self,
-        request: web.BaseRequest,
-        response: web.StreamResponse,
-        opened: OpenFile,
-        part: http_range.Answer,
-        watch: Watch,
-    ) -> None:
-        if request.transport is None:
-            raise SendFailed("reset", 0)
-        try:
-            out = duplicate(request.transport)
-        except ConnectionError:
-            raise
-        except OSError as exc:
-            log.error("address=%s problem=%s", request.remote, exc)
-            raise Refused.later("the server has no room for another transfer at the moment") from None
-        watch.started(opened.size, part.length == opened.size)
-        arrived = 0
 
-        def moved(now: int) -> None:
-            nonlocal arrived
-            arrived = now
-            watch.moved(opened.size, now)
-
-        try:
-            writer = await response.prepare(request)
-            if writer is None or request.transport is None:
-                raise SendFailed("reset", 0)
-            # The buffer's limit is 0 (http_limits), so this returns when the header is in the socket.
-            async with asyncio.timeout(self._limits.pace.window):
-                await writer.drain()
-            await send_file(
-                request.transport,
-                out,
-                opened.fd,
-                part.start,
-                part.length,
-                pace=self._limits.pace,
-                progress=moved,
-            )
-        except SendFailed as exc:
-            watch.failed(opened.size, exc.delivered, exc.reason)
-            raise
-        except BaseException as exc:
-            watch.failed(opened.size, arrived, _reason(exc))
-            if request.transport is not None:
-                request.transport.abort()
-            if isinstance(exc, TimeoutError):
-                raise SendFailed("stalled", 0) from None
-            raise
-        finally:
-            out.close()
-        watch.sent(opened.size, part.length)
-
-
-def _reason(exc: BaseException) -> str:
-    if isinstance(exc, TimeoutError):
-        return "stalled"
-    return "reset" if isinstance(exc, ConnectionError) else "stopped"
+def _answer(
+    request: Request, file: FileRef, opened: OpenFile, content_type: str | None
+) -> tuple[Response, http_range.Answer | None]:
+    """The answer, and the part of the file that is sent with it, if any."""
+    etag = f'"{opened.sha256}"'
+    asked = request.fields.get
+    part = http_range.answer(
+        opened.size,
+        etag,
+        get=request.method == "GET",
+        range_=asked("range"),
+        if_range=asked("if-range"),
+        if_match=asked("if-match"),
+        if_none_match=asked("if-none-match"),
+    )
+    fields = {
+        "ETag": etag,
+        "Accept-Ranges": "bytes",
+        # The name's content may be another tomorrow; the ETag makes asking again cheap.
+        "Cache-Control": "no-cache",
+        "X-Content-Type-Options": "nosniff",
+    }
+    content_range = part.content_range(opened.size)
+    if content_range:
+        fields["Content-Range"] = content_range
+    if part.status in (412, 416):
+        told = "no such range" if part.status == 416 else "another version"
+        return line(part.status, told, fields), None
+    if part.status == 304:
+        return Response(304, header(fields)), None
+    fields["Content-Type"] = content_type or media_type(file.name)
+    response = Response(part.status, header(fields), length=part.length)
+    return response, part if request.method == "GET" and part.length else None
 
 
 def media_type(name: str) -> str:

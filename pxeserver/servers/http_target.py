@@ -17,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 from pxeserver.imagestore.confine import clean_name
 
 TARGET_LIMIT = 4096
-"""Bytes of the longest request target; aiohttp itself stops at 8190 for the line."""
+"""Characters of the longest request target; the whole head is bounded as well (http_parse.py)."""
 
 
 class Kind(Enum):
@@ -65,7 +65,7 @@ def route(target: str) -> Route | None:
             return None
         target = "/" + rest.partition("/")[2]
     path, _, query = target.partition("#")[0].partition("?")
-    name = clean_name(unquote_to_bytes(path) if "%" in path else path)
+    name = clean_name(unquote_to_bytes(path.encode("utf-8", "surrogateescape")) if "%" in path else path)
     if name is None:
         return None
     steps = name.split("/")

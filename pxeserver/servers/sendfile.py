@@ -1,9 +1,8 @@
-"""Bytes of a file to a connection by sendfile(2), on whatever event loop runs.
+"""Bytes of a file to a connection by sendfile(2).
 
-asyncio has a sendfile of its own, uvloop has none and aiohttp then copies the file through Python. This
-sender needs only what both have: a duplicate of the connection's descriptor, watched with add_writer. The
-kernel moves the bytes; each call moves what the socket takes, so a fast reader gets its turn and no more, and
-a reader that stops costs a timer.
+The kernel moves the bytes. The connection says when its socket takes some (http_poll.py); each call moves
+what fits, and after a few a reader that is faster than the others gives way. A reader that stops costs
+nothing until it is looked at, once a second.
 
 How far a reader is, is measured by what its TCP has acknowledged, not by what fits into the socket's buffer
 (megabytes): SIOCOUTQ tells what is still there (tcp(7)).
@@ -25,21 +24,15 @@ STEP = 512 * 1024
 """Bytes for one call at most: bounds how long one connection holds the loop when a page has to come from the
 disk.
 """
+TURN = 4 * STEP
+"""Bytes of one connection until the others have their turn."""
 _AHEAD = 8 * STEP
-_TICK = 1.0
 _TAIL = 256 * 1024
 """A body counts as sent when no more than this waits in the socket's buffer."""
+_FIRST_LOOK, _LAST_LOOK = 0.002, 0.25
+"""Seconds between looks at the last bytes on their way."""
 _TCP_CLOSE = 7
 _RESET = struct.pack("ii", 1, 0)
-
-
-class SendFailed(ConnectionError):  # noqa: N818 - aiohttp ends the connection on a ConnectionError
-    """The body did not arrive whole; the connection is gone. `reason` is a word for logs and events."""
-
-    def __init__(self, reason: str, delivered: int) -> None:
-        super().__init__(f"{reason} after {delivered} bytes")
-        self.reason = reason
-        self.delivered = delivered
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,164 +43,128 @@ class Pace:
     min_bytes: int = 64 * 1024
 
 
-def duplicate(transport: asyncio.Transport) -> socket.socket:
-    """A second descriptor of the connection, for send_file. OSError where there is none to be had."""
-    sock = transport.get_extra_info("socket")
-    if sock is None or transport.is_closing():
-        raise SendFailed("reset", 0)
-    return socket.socket(fileno=os.dup(sock.fileno()))
+def reset_on_close(sock: socket.socket) -> None:
+    """Make the coming close drop what waits in the socket: the kernel would keep it for minutes."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
 
-async def send_file(
-    transport: asyncio.Transport,
-    out: socket.socket,
-    file: int,
-    start: int,
-    count: int,
-    *,
-    pace: Pace,
-    progress: Callable[[int], None] | None = None,
-) -> None:
-    """Send `count` bytes of the descriptor `file` from `start` on; returns when nearly all of them have
-    arrived.
+class FileSending:
+    """`count` bytes of the descriptor `file` from `start` on, on their way.
 
-    `out` is the connection's duplicate; it is closed. The transport's own buffer must be empty. `progress` is
-    called about once a second with the bytes that have arrived. SendFailed where the reader went away
-    ("reset"), was too slow ("stalled"), or the file ended early ("truncated"); the connection is reset then,
-    since a body that stops short cannot be mended.
+    The socket is non-blocking. `ended` is called once: with "" when nearly all bytes have arrived, else with
+    why they never will: "reset" by the reader, "stalled", "truncated" on the disk, or the kernel's words.
+    Such a connection has to be reset, since a body that stops short cannot be mended. `again` has `push`
+    called after the others had their turn.
     """
-    sending = _Sending(out, file, start, count, pace=pace, progress=progress)
-    try:
-        await sending.run()
-    except SendFailed:
-        sending.reset()
-        transport.abort()
-        raise
-    finally:
-        sending.close()
-
-
-class _Sending:
-    """One body on its way."""
 
     def __init__(
         self,
-        out: socket.socket,
+        sock: socket.socket,
         file: int,
         start: int,
         count: int,
         *,
         pace: Pace,
-        progress: Callable[[int], None] | None,
+        again: Callable[[Callable[[], None]], None],
+        ended: Callable[[str], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._done: asyncio.Future[None] = self._loop.create_future()
-        self._out, self._file = out, file
+        self._sock, self._out, self._file = sock, sock.fileno(), file
         self._offset, self._end, self._start = start, start + count, start
         self._advised = start
-        self._pace, self._progress = pace, progress
+        self._pace, self._again, self._ended = pace, again, ended
         self._window_ends = self._loop.time() + pace.window
         self._window_from = 0
-        self._every = min(_TICK, pace.window / 2)
-        self._reported = 0
-        self._watching = False
+        self._waits = False
+        self._look: asyncio.TimerHandle | None = None
+        self._over = False
 
-    async def run(self) -> None:
-        """Send everything, or raise SendFailed."""
-        self._push()
-        if self._done.done() and (self._done.exception() or self._waiting() <= _TAIL):
-            self._done.result()
-            return
-        if not self._done.done():
-            self._watching = True
-            self._loop.add_writer(self._out.fileno(), self._push)
-        self._timer = self._loop.call_later(self._every, self._tick)
-        try:
-            await self._done
-            await self._tail()
-        finally:
-            self._timer.cancel()
-
-    def reset(self) -> None:
-        """Make the coming close drop what waits in the socket: the kernel would keep it for minutes."""
-        self._out.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-
-    def close(self) -> None:
-        """Stop watching and close the duplicate."""
-        self._unwatch()
-        self._out.close()
-
-    def _push(self) -> None:
+    def push(self) -> None:
         """The socket takes bytes: give it some."""
-        if self._offset >= self._advised:
-            os.posix_fadvise(self._file, self._advised, _AHEAD, os.POSIX_FADV_WILLNEED)
-            self._advised += _AHEAD
+        if self._over or self._waits:
+            return
+        if self._offset == self._end:
+            self._tail()
+            return
+        turn = self._offset + TURN
         try:
-            sent = os.sendfile(
-                self._out.fileno(), self._file, self._offset, min(self._end - self._offset, STEP)
-            )
+            while self._offset < self._end:
+                if self._offset >= turn:
+                    self._waits = True
+                    self._again(self._go_on)
+                    return
+                self._step()
         except (BlockingIOError, InterruptedError):
             return
         except OSError as exc:
-            self._fail("reset" if isinstance(exc, ConnectionError) else f"{exc.strerror}")
+            self.end("reset" if isinstance(exc, ConnectionError) else f"{exc.strerror}")
             return
+        self._tail()
+
+    def _go_on(self) -> None:
+        self._waits = False
+        self.push()
+
+    def _step(self) -> None:
+        if self._offset >= self._advised:
+            os.posix_fadvise(self._file, self._advised, _AHEAD, os.POSIX_FADV_WILLNEED)
+            self._advised += _AHEAD
+        sent = os.sendfile(self._out, self._file, self._offset, min(self._end - self._offset, STEP))
         if sent == 0:
-            self._fail("truncated")
-            return
+            raise OSError(0, "truncated")
         self._offset += sent
-        if self._offset == self._end:
-            self._unwatch()
-            if not self._done.done():
-                self._done.set_result(None)
 
-    async def _tail(self) -> None:
+    def _tail(self) -> None:
         """Wait for the reader to take what is in the socket's buffer: only then was the file sent."""
-        pause = 0.002
-        self._done = self._loop.create_future()
-        while self._waiting() > _TAIL:
-            if self._gone():
-                raise SendFailed("reset", self._arrived())
-            await asyncio.wait((self._done,), timeout=pause)
-            if self._done.done():
-                self._done.result()
-            pause = min(pause * 2, 0.25)
+        if self._over:
+            return
+        if self._waiting() <= _TAIL:
+            self.end("")
+        elif self._gone():
+            self.end("reset")
+        elif self._look is None:
+            self._look_again(_FIRST_LOOK)
 
-    def _tick(self) -> None:
-        """Once a second: report progress, and give up on a reader that takes next to nothing."""
-        arrived = self._arrived()
-        if self._progress is not None and arrived > self._reported:
-            self._progress(arrived)
-            self._reported = arrived
-        now = self._loop.time()
-        if now >= self._window_ends:
-            if arrived - self._window_from < self._pace.min_bytes:
-                self._fail("stalled")
-                return
-            self._window_from, self._window_ends = arrived, now + self._pace.window
-        self._timer = self._loop.call_later(self._every, self._tick)
+    def _look_again(self, pause: float) -> None:
+        def look() -> None:
+            self._tail()
+            if not self._over:
+                self._look_again(min(pause * 2, _LAST_LOOK))
 
-    def _arrived(self) -> int:
+        self._look = self._loop.call_later(pause, look)
+
+    def tick(self, now: float) -> None:
+        """Now and then: give up on a reader that takes next to nothing."""
+        if self._over or now < self._window_ends:
+            return
+        arrived = self.arrived()
+        if arrived - self._window_from < self._pace.min_bytes:
+            self.end("stalled")
+            return
+        self._window_from, self._window_ends = arrived, now + self._pace.window
+
+    def end(self, why: str) -> None:
+        """It is over; nothing is sent any more. The second call means nothing."""
+        if self._over:
+            return
+        self._over = True
+        if self._look is not None:
+            self._look.cancel()
+        self._ended(why)
+
+    def arrived(self) -> int:
+        """Bytes that the reader has acknowledged."""
         return max(0, self._offset - self._start - self._waiting())
 
     def _waiting(self) -> int:
         """Bytes in the socket that the reader has not acknowledged (SIOCOUTQ has the number of TIOCOUTQ)."""
         value = array.array("i", [0])
         try:
-            fcntl.ioctl(self._out.fileno(), termios.TIOCOUTQ, value)
+            fcntl.ioctl(self._out, termios.TIOCOUTQ, value)
         except OSError:
             return 0
         return value[0]
 
     def _gone(self) -> bool:
         """The connection is over: first byte of struct tcp_info (linux/tcp.h)."""
-        return self._out.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE
-
-    def _fail(self, reason: str) -> None:
-        self._unwatch()
-        if not self._done.done():
-            self._done.set_exception(SendFailed(reason, self._arrived()))
-
-    def _unwatch(self) -> None:
-        if self._watching:
-            self._loop.remove_writer(self._out.fileno())
-            self._watching = False
+        return self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE

@@ -223,7 +223,7 @@ class Listener:
     def requests(self) -> int:
         """Requests taken so far."""
         connections = self.http._connections
-        return 0 if connections is None else connections.requests_count
+        return 0 if connections is None else connections.requests
 
     def url(self, rest: str) -> str:
         return f"/a/{self.attempt.id}/{rest}"

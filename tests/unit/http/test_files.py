@@ -11,7 +11,6 @@ import pytest
 
 from pxeserver.boot.attempts import Stage
 from pxeserver.boot.model import EventKind, Machine, Node
-from pxeserver.servers import http_files
 
 MAC = "52:54:00:77:00:01"
 INITRD = b"initrd " * 50_000
@@ -200,7 +199,7 @@ async def test_a_server_without_a_free_descriptor_asks_to_come_again(
 
     raw = await listener.connect()
     with monkeypatch.context() as patch:
-        patch.setattr(http_files, "duplicate", none_left)
+        patch.setattr(listener.plane, "open", none_left)
         reply = await raw.ask("GET", listener.url("f/debian/initrd.img"))
     assert (reply.status, reply.headers["retry-after"]) == (503, "3")
     assert (await raw.ask("GET", listener.url("f/debian/initrd.img"))).body == INITRD
