@@ -127,11 +127,13 @@ echo == rules; nft list ruleset
 
 
 class Living(Nodes):
-    """Nodes with a server in the boot namespace. Nothing is joined yet."""
+    """Nodes with a server in the boot namespace. Nothing is joined yet. `plain` ones have no package that
+    Debian does not have of itself, and see no folder of ours.
+    """
 
-    def __init__(self, work: Path, count: int = 3) -> None:
+    def __init__(self, work: Path, count: int = 3, *, plain: bool = False, suite: str = "bookworm") -> None:
         work.chmod(0o755)
-        super().__init__(work, count, lent=LENT)
+        super().__init__(work, count, plain=plain, suite=suite, lent={} if plain else LENT)
         self.files = work / "files"
         self.files.mkdir()
         try:
