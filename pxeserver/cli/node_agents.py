@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from cyclopts import App
@@ -19,8 +20,16 @@ _CLAIMS = (
     Column("used", lambda c: screen.local_time(c["used_at"])),
     column("address"),
     column("code"),
+    Column("says it is", lambda c: claimant(c["facts"])),
     column("why"),
 )
+
+
+def claimant(facts: Mapping[str, Any]) -> str:
+    """What a claimant told of its machine, in short."""
+    macs = facts.get("macs")
+    first = macs[:1] if isinstance(macs, list) else []
+    return " ".join(str(word) for word in (facts.get("hostname"), facts.get("serial"), *first) if word)
 
 
 def attach(app: App) -> None:

@@ -23,6 +23,8 @@ from pxeserver.storage.claims import Agent, Agents, Claims, seen_boot
 log = logging.getLogger(__name__)
 
 POLICY = "the cluster's policy"
+_ABOUT = ("hostname", "serial", "uuid", "macs", "addresses", "release")
+"""What is kept with a claim of what its claimant told; the agent's own facts are kept with the agent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,18 @@ class Admission:
     # ------------------------------------------------------------------------------------------ a claim
 
     async def claim(
-        self, key: str, facts: Mapping[str, Any], address: str, *, attempt: str = "", token: str = ""
+        self,
+        key: str,
+        facts: Mapping[str, Any],
+        address: str,
+        *,
+        nonce: str,
+        attempt: str = "",
+        token: str = "",
     ) -> Outcome:
-        """Judge a claim and carry the verdict out. ValueError where the key is none; Unavailable."""
+        """Judge a claim and carry the verdict out. `nonce` comes back in the sealed answer, so that no
+        answer to another claim passes for it. ValueError where the key is none; Unavailable.
+        """
         key = sealing.check_key(key)
         mac = await asyncio.to_thread(self._neighbour, address)
         asking = Asking(key, address, mac)
@@ -72,11 +83,19 @@ class Admission:
                 return verdict
             if isinstance(verdict, Wait):
                 if verdict.holds is not None:
-                    held = replace(verdict.holds, state="waiting", key=key, address=address, attempt=attempt)
+                    held = replace(
+                        verdict.holds,
+                        state="waiting",
+                        key=key,
+                        address=address,
+                        attempt=attempt,
+                        facts=_about(facts),
+                    )
                     async with self._roll.hall.database.write() as connection:
                         await Claims(connection).put(held)
                 return verdict
-            return await self._grant(node, asking, verdict, attempt=attempt, facts=facts, now=now)
+            granted = await self._grant(node, asking, verdict, attempt=attempt, facts=facts, now=now)
+            return Granted(sealing.seal(key, {**granted, "nonce": nonce}), node.name)
 
     async def _judge(
         self, connection: AsyncConnection, asking: Asking, attempt: str, token: str, now: float
@@ -90,11 +109,14 @@ class Admission:
         node = self._roll.hall.nodes().get(seen.node_id) if seen and seen.node_id is not None else None
         if seen is None or node is None:
             return None, Deny("this boot is not known, or its machine is no node")
-        boot = Boot(attempt, frozenset({seen.mac, *node.macs}), seen.addresses, seen.newest)
+        macs = frozenset({seen.mac, *node.macs})
+        boot = Boot(attempt, macs, seen.addresses, seen.newest, seen.started)
+        agent = self._roll.view(node)
         record = claims.Record(
             await claims_table.of_node(node.id),
             self._roll.frozen(node),
             await Agents(connection).keeps_nothing(node.id),
+            (agent.seen or 0.0) if agent is not None else 0.0,
         )
         return node, claims.by_attempt(asking, boot, record, now)
 
@@ -107,7 +129,8 @@ class Admission:
         attempt: str,
         facts: Mapping[str, Any],
         now: float,
-    ) -> Granted:
+    ) -> dict[str, Any]:
+        """Write it down; what the claimant is told."""
         before = self._roll.view(node)
         fresh = before is None or before.key != asking.key
         # Told before it is written: cut off between the two, the same claimant comes again and is told again.
@@ -130,6 +153,7 @@ class Admission:
             key=asking.key,
             address=asking.address,
             attempt=attempt,
+            facts=_about(facts),
         )
         async with self._roll.hall.database.write() as connection:
             if used.id:
@@ -143,8 +167,7 @@ class Admission:
             "claim granted",
             extra={"mac": asking.mac or "", "node": node.name, "address": asking.address, "rung": agent.rung},
         )
-        body = {"agent": token.reveal(), "node": node.name, "cluster": cluster}
-        return Granted(sealing.seal(asking.key, body), node.name)
+        return {"agent": token.reveal(), "node": node.name, "cluster": cluster}
 
     async def _freeze(self, node: Node, why: str, mac: str | None) -> None:
         if self._roll.frozen(node):
@@ -157,3 +180,7 @@ class Admission:
             await self._roll.trail(connection, "agent", "freeze", node, {"why": ["", why]})
         self._roll.remember(agent)
         log.error("node frozen", extra={"mac": mac or "", "node": node.name, "why": why})
+
+
+def _about(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: facts[name] for name in _ABOUT if facts.get(name)}

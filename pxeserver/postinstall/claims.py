@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 ARMED_SECONDS = 1800.0
-"""How long a node stays armed, and a join command can be used."""
+"""How long a node stays armed, a join command can be used, and a boot may claim that needs no arming."""
 ASK_AGAIN = 10.0
 """Seconds until an agent that has to wait for a person asks again."""
 _LOOK_AGAIN = 3.0
 """Seconds until an agent asks again whose approval is being waited for."""
+_CROSSING = 2.0
+"""What an agent sent before its machine was started again may arrive so much later."""
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _CODE_CHARACTERS = 12
 
@@ -48,6 +50,8 @@ class Claim:
     """The claimant's X25519 public key, base64."""
     address: str = ""
     why: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What the claimant told of its machine. Nobody has checked it: a person who compares may look at it."""
 
     def is_open(self, now: float) -> bool:
         """Whether it can still be used."""
@@ -64,6 +68,8 @@ class Boot:
     addresses: frozenset[str]
     newest: bool = True
     """No later boot of this machine has begun."""
+    started: float = 0.0
+    """Seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +130,11 @@ class Record:
     frozen: str = ""
     """Why it is frozen; "" where it is not."""
     each_boot: bool = False
-    """It keeps nothing over a restart, and its cluster says so: each of its boots may claim once."""
+    """It keeps nothing over a restart, and its cluster says so: each of its boots may claim once, within
+    ARMED_SECONDS of its beginning.
+    """
+    heard: float = 0.0
+    """When the agent that speaks for it was heard last; 0: there is none, or never."""
 
 
 def by_attempt(asking: Asking, boot: Boot, node: Record, now: float) -> Verdict:
@@ -144,7 +154,11 @@ def by_attempt(asking: Asking, boot: Boot, node: Record, now: float) -> Verdict:
         return Deny(f"boot {boot.attempt} is over: this machine has booted again since")
     if armed is not None:
         return _open(asking, armed)
-    if node.each_boot:
+    if node.each_boot and node.heard > boot.started + _CROSSING:
+        return Freeze(
+            f"boot {boot.attempt} is claimed from {asking.address}, and its agent ran on after it began"
+        )
+    if node.each_boot and now < boot.started + ARMED_SECONDS:
         return Grant(None, 1)
     rival = next((c for c in node.claims if c.state == "used" and now < c.expires), None)
     if rival is not None and rival.key != asking.key:

@@ -135,6 +135,7 @@ class AgentsListener:
                 asked.key,
                 wire.clean_facts(asked.facts),
                 address,
+                nonce=asked.nonce,
                 attempt=asked.attempt or "",
                 token=asked.token or "",
             )

@@ -28,6 +28,7 @@ class ClaimBody:
 
     key: str
     nonce: str
+    """Random, 32 bytes, base64: it comes back in the sealed answer."""
     attempt: str | None = None
     token: str | None = field(default=None, repr=False)
     facts: dict[str, Any] = field(default_factory=dict)

@@ -100,7 +100,7 @@ class Claims:
 
     async def add(self, claim: Claim) -> Claim:
         """Insert a claim; it gets its number. The node's oldest go beyond KEPT."""
-        statement = insert(ClaimRow).values(**_values(claim), facts={}).returning(ClaimRow.id)
+        statement = insert(ClaimRow).values(**_values(claim)).returning(ClaimRow.id)
         number = (await self._connection.execute(statement)).scalar_one()
         mine = ClaimRow.node_id == claim.node_id
         newest = select(ClaimRow.id).where(mine).order_by(ClaimRow.id.desc()).limit(KEPT)
@@ -130,6 +130,7 @@ class SeenBoot:
     node_id: int | None
     addresses: frozenset[str]
     newest: bool
+    started: float
 
 
 async def seen_boot(connection: AsyncConnection, attempt: str) -> SeenBoot | None:
@@ -144,11 +145,12 @@ async def seen_boot(connection: AsyncConnection, attempt: str) -> SeenBoot | Non
     addresses = {str(detail["address"]) for detail in events if detail.get("address")}
     later = select(AttemptRow.id).where(AttemptRow.mac == row.mac, AttemptRow.started > row.started).limit(1)
     newest = await connection.scalar(later) is None
-    return SeenBoot(attempt, row.mac, row.node_id, frozenset(addresses | {row.address or ""} - {""}), newest)
+    addresses = addresses | {row.address or ""} - {""}
+    return SeenBoot(attempt, row.mac, row.node_id, frozenset(addresses), newest, row.started)
 
 
 def _values(claim: Claim) -> dict[str, Any]:
-    return {name: getattr(claim, name) for name in _CLAIM if name != "id"}
+    return {name: getattr(claim, name) for name in _CLAIM if name != "id"} | {"facts": dict(claim.facts)}
 
 
 def _claim(row: Mapping[Any, Any]) -> Claim:

@@ -132,5 +132,6 @@ class ClaimRow(Base):
     state: Mapped[str]
     why: Mapped[str] = mapped_column(default="")
     facts: Mapped[dict[str, Any]]
+    """What the claimant told of its machine."""
 
     __table_args__ = (Index("ix_claims_waiting", "state", "expires"),)

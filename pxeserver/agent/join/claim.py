@@ -87,6 +87,8 @@ def claim(
         raise NotYet(why, max(1.0, min(60.0, float(answer.get("wait") or 10.0))))
     try:
         told = keys.open(str(answer.get("sealed", "")))
+        if told["nonce"] != nonce:
+            raise ValueError("it answers another claim")
         return Membership(Secret(str(told["agent"])), str(told["node"]), told.get("cluster"))
     except (ValueError, KeyError) as error:
         raise Away(f"the server's answer to the claim cannot be used: {error}") from error

@@ -59,6 +59,8 @@ class ClaimView(View):
     why: str
     code: str
     """Of the claimant, where one has come."""
+    facts: dict[str, Any]
+    """What the claimant told of its machine; nobody has checked it."""
 
 
 class AgentView(View):

@@ -22,7 +22,7 @@ from pxeserver.postinstall.claims import (
 
 NOW = 1_000_000.0
 MINE, OTHER = (base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2))
-BOOT = Boot("abc", frozenset({"52:54:00:00:00:01"}), frozenset({"10.0.0.5"}))
+BOOT = Boot("abc", frozenset({"52:54:00:00:00:01"}), frozenset({"10.0.0.5"}), started=NOW - 100)
 ASKING = Asking(MINE, "10.0.0.5", "52:54:00:00:00:01")
 ARMED = Claim(1, "attempt", "cli:eva", NOW - 60, NOW + 1740, id=7)
 USED = replace(ARMED, state="used", used_at=NOW - 5, key=MINE, address="10.0.0.5", attempt="abc")
@@ -81,6 +81,22 @@ def test_a_node_that_keeps_nothing_claims_at_each_boot_once():
     assert claimed(ASKING, BOOT, replace(USED, attempt="old", key=OTHER), each_boot=True) == Grant(None, 1)
     assert isinstance(claimed(replace(ASKING, key=OTHER), BOOT, USED, each_boot=True), Freeze)
     assert isinstance(claimed(replace(ASKING, mac="52:54:00:00:00:99"), BOOT, each_boot=True), Freeze)
+
+
+def test_the_window_of_a_boot_that_needs_no_arming_closes():
+    old = replace(BOOT, started=NOW - 1800)
+    assert isinstance(claimed(ASKING, old, each_boot=True), Wait)
+    assert claimed(ASKING, replace(old, started=NOW - 1799), each_boot=True) == Grant(None, 1)
+    assert claimed(ASKING, old, ARMED, each_boot=True) == Grant(ARMED, 1), "a person armed it"
+
+
+def test_nobody_boots_as_a_machine_that_runs():
+    assert claimed(ASKING, BOOT, each_boot=True, heard=NOW - 100.5) == Grant(None, 1)
+    assert claimed(ASKING, BOOT, each_boot=True, heard=NOW - 99) == Grant(None, 1), "it was under way"
+    frozen = claimed(ASKING, BOOT, each_boot=True, heard=NOW - 90)
+    assert isinstance(frozen, Freeze)
+    assert "its agent ran on after it began" in frozen.why
+    assert claimed(ASKING, BOOT, USED, each_boot=True, heard=NOW) == Grant(USED, 1, repeat=True)
 
 
 def test_frozen_is_frozen():
