@@ -26,6 +26,7 @@ STYLES = {
     "gone": "dim",
     "running": "cyan",
     "working": "cyan",
+    "checking": "cyan",
     "undoing": "cyan",
     "destroying": "cyan",
     "failed": "bold red",

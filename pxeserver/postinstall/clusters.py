@@ -98,11 +98,8 @@ class Clusters:
         cluster.tick(now)
         cluster.aim(now)
         self._wake(cluster)
-        condition = cluster.condition(now)
-        self._watchers.tell(
-            cluster.name, nodes=away ^ cluster.present(now), condition=condition != cluster.told
-        )
-        cluster.told = condition
+        came_or_went = away ^ cluster.present(now)
+        self._watchers.tell(cluster.name, nodes=came_or_went, condition=cluster.condition(now))
 
     async def ready(self) -> None:
         """Read the clusters where another database was opened. Unavailable while there is none."""
@@ -213,15 +210,16 @@ class Clusters:
             self._is_stranger(node)
             left = (report.progress.id,) if report.progress is not None else ()
             return Answer(cancel=left), LONGEST_WAIT
-        was_away = cluster.coordinator.away(node, now)
+        coordinator = cluster.coordinator
+        unheard = coordinator.away(node, now) or coordinator.last_seen(node) is None
         handed = cluster.poll(node, report, now)
         if cluster.aim(now) and handed.work is None:
             handed = cluster.poll(node, replace(report, done=(), drift=None), now)
         self._wake(cluster, but=node)
         await self.flush()
-        if was_away or report.progress is not None:
+        if unheard or report.progress is not None:
             self._watchers.tell(cluster.name, nodes={node})
-        again = cluster.coordinator.next_try(node, now)
+        again = coordinator.next_try(node, now)
         pause = max(again - now, 0.05) if again is not None else LONGEST_WAIT
         return Answer(handed.work, handed.cancel), min(pause, _TICK_SECONDS) if cluster.stale else pause
 
@@ -320,4 +318,9 @@ class Clusters:
     def watch(self, name: str) -> AsyncIterator[Watched]:
         """What changes of a cluster; see Watchers.watch. Missing."""
         self.find(name)
-        return self._watchers.watch(name)
+
+        def condition() -> str:
+            cluster = self.running.get(name)
+            return cluster.condition(self.clock()) if cluster is not None else ""
+
+        return self._watchers.watch(name, condition)

@@ -83,8 +83,6 @@ class RunningCluster:
         self.notes: tuple[str, ...] = ()
         """What the cluster waits for beside its steps."""
         self.stale = True
-        self.told = ""
-        """The condition that watchers were told last."""
         self.over = False
         """Everything was taken down, and nobody is left."""
         self._images = images
@@ -316,7 +314,11 @@ class RunningCluster:
         return bool(self.pending or self.coordinator.ledger.changes)
 
     def condition(self, now: float) -> str:
-        """The cluster in one word: destroying, stopped, failed, away, working, drifted, or ready."""
+        """The cluster in one word: destroying, stopped, failed, away, working, checking, drifted, or ready.
+
+        checking: everything is done as far as is known, and of some members nothing was heard since the
+        server started.
+        """
         states = [self.coordinator.states[key] for key in self.coordinator.goal]
         if self.record.state == "stopped":
             return "stopped"
@@ -328,6 +330,8 @@ class RunningCluster:
             return "away"
         if self.stale or not states or not self.coordinator.finished or self.notes:
             return "working"
+        if any(self.coordinator.last_seen(name) is None for name in self.layout.everyone):
+            return "checking"
         return "drifted" if any(member.drift for member in self.members.values()) else "ready"
 
 

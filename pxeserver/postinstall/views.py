@@ -42,7 +42,7 @@ class NodeView:
     standing: str
     """active, drained, leaving or lost."""
     state: str
-    """ready, working, waiting, failed, away, or frozen."""
+    """ready, checking, working, waiting, failed, away, or frozen."""
     address: str
     leader: bool
     seen: float
@@ -171,4 +171,6 @@ def _state(cluster: RunningCluster, name: str, states: Iterable[StepState], now:
         return "failed"
     if any(state.status is Status.RUNNING for state in found):
         return "undoing" if any(s.verb == UNDO and s.status is Status.RUNNING for s in found) else "working"
-    return "ready" if all(cluster.coordinator.ledger.settled(state.key) for state in found) else "waiting"
+    if not all(cluster.coordinator.ledger.settled(state.key) for state in found):
+        return "waiting"
+    return "checking" if cluster.coordinator.last_seen(name) is None else "ready"

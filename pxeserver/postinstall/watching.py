@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from pxeserver.postinstall.work import StepKey
@@ -15,8 +15,10 @@ class Watched:
 
     steps: set[StepKey] = field(default_factory=set)
     nodes: set[str] = field(default_factory=set)
+    shown: str = ""
+    """The cluster in one word, as the watcher was told it last."""
     condition: bool = False
-    """Whether the cluster in one word is another."""
+    """Whether that word is another now."""
     ended: bool = False
     """There is no such cluster any more."""
     first: bool = False
@@ -30,23 +32,32 @@ class Watchers:
     def __init__(self) -> None:
         self._watchers: dict[str, list[Watched]] = {}
 
-    async def watch(self, name: str) -> AsyncIterator[Watched]:
+    async def watch(self, name: str, condition: Callable[[], str]) -> AsyncIterator[Watched]:
         """What changes of a cluster, gathered while nobody asks; once at the beginning. Ends with the
-        cluster.
+        cluster. `condition` tells it in one word.
         """
         watcher = Watched(first=True)
         watcher.wake.set()
         watchers = self._watchers.setdefault(name, [])
         watchers.append(watcher)
         try:
-            while not watcher.ended:
+            while True:
                 await watcher.wake.wait()
-                told = replace(watcher, steps=set(watcher.steps), nodes=set(watcher.nodes))
-                watcher.first = watcher.condition = False
+                word = condition()
+                told = replace(
+                    watcher,
+                    steps=set(watcher.steps),
+                    nodes=set(watcher.nodes),
+                    shown=word,
+                    condition=word != watcher.shown,
+                )
+                watcher.first, watcher.shown = False, word
                 watcher.steps.clear()
                 watcher.nodes.clear()
                 watcher.wake.clear()
                 yield told
+                if told.ended:
+                    return
         finally:
             watchers.remove(watcher)
 
@@ -56,16 +67,16 @@ class Watchers:
         steps: Iterable[StepKey] = (),
         nodes: Collection[str] = (),
         *,
-        condition: bool = False,
+        condition: str | None = None,
         ended: bool = False,
     ) -> None:
-        """Something has changed. Returns at once."""
+        """Something may have changed: of the cluster in one word, whoever was shown another is told.
+        Returns at once.
+        """
         changed = list(steps)
-        if not (changed or nodes or condition or ended):
-            return
         for watcher in self._watchers.get(name, ()):
-            watcher.steps.update(changed)
-            watcher.nodes.update(nodes)
-            watcher.condition |= condition
-            watcher.ended |= ended
-            watcher.wake.set()
+            if changed or nodes or ended or condition not in (None, watcher.shown):
+                watcher.steps.update(changed)
+                watcher.nodes.update(nodes)
+                watcher.ended |= ended
+                watcher.wake.set()

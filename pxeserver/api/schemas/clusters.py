@@ -108,7 +108,9 @@ class ClusterView(View):
 
     name: str
     state: str
-    """ready, working, failed, away, drifted, stopped or destroying."""
+    """ready, working, failed, away, checking, drifted, stopped or destroying. checking: nothing was heard of
+    some members since the server started.
+    """
     members: tuple[str, ...]
     managers: tuple[str, ...]
     leader: str
@@ -179,7 +181,7 @@ class MemberView(View):
     standing: str
     """active, drained, leaving or lost."""
     state: str
-    """ready, working, waiting, undoing, failed, away or frozen."""
+    """ready, checking, working, waiting, undoing, failed, away or frozen."""
     address: str
     leader: bool
     seen: Time | None
