@@ -127,7 +127,7 @@ class ClusterPlay:
         found: dict[str, Any] = self.ground.ask("cluster", "show", name)
         return found
 
-    def wait(self, seen: Callable[[], bool], seconds: float, what: str, pause: float = 2.0) -> float:
+    def wait(self, seen: Callable[[], bool], seconds: float, what: str, pause: float = 5.0) -> float:
         """Return the seconds waited until `seen`; LabError saying `what` after so many."""
         begin = time.monotonic()
         while not seen():

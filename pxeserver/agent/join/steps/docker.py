@@ -53,7 +53,9 @@ class DockerEngine:
             files.put(SETTINGS, text)
             tell(f"wrote {SETTINGS}")
         _forward()
-        run("systemctl", "disable", "--quiet", *SERVICES, timeout=60)
+        if "enabled" in run("systemctl", "is-enabled", *SERVICES, timeout=20).out.split():
+            # Not without need: it has systemd read all of its units again, three times.
+            run("systemctl", "disable", "--quiet", *SERVICES, timeout=60)
         if PENDING.exists() or not _running():
             tell("starting the Docker engine")
             _restart()
