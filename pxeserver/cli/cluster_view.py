@@ -144,7 +144,24 @@ def head(status: Json) -> Text:
     told.append(f"  {status['done']} of {status['wanted']} steps done")
     if status["leader"]:
         told.append(f", led by {safe(status['leader'])}", style="dim")
+    if heals := healing(status):
+        told.append(f"  {heals}", style="yellow")
     return told
+
+
+def healing(status: Json) -> str:
+    """How much of the volume waits to be healed; "" where nothing does."""
+    found = status.get("healing")
+    if not found or not found["entries"]:
+        return ""
+    many = found["entries"]
+    what = (
+        "it cannot be told what waits"
+        if many < 0
+        else f"{many} {'entry waits' if many == 1 else 'entries wait'}"
+    )
+    whom = f" on {fold(found['behind'])}" if found["behind"] else ""
+    return f"volume {safe(found['volume'])}: {what} to be healed{whom}"
 
 
 def who(node: Json) -> Text:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from pxeserver.cli import screen
 from pxeserver.cli.client import Client, Failure
-from pxeserver.cli.cluster_view import Json, head, seconds, steps_table, styled, who
+from pxeserver.cli.cluster_view import Json, head, healing, seconds, steps_table, styled, who
 from pxeserver.cli.screen import Output, safe
 from pxeserver.cli.watch import RETRY_SECONDS
 
@@ -69,15 +69,19 @@ class Board:
             self.ended = True
             return [f"{_clock()}  cluster {safe(event['cluster'])} is no more"]
         before, first = self._by_key(), self.status is None
+        healed_before = healing(self.status or {})
         if event["kind"] == "status":
             self.status = dict(event["status"])
         elif self.status is not None:
-            self.status |= {k: event[k] for k in ("state", "done", "wanted", "leader")}
+            self.status |= {k: event[k] for k in ("state", "done", "wanted", "leader", "healing")}
             if (new := event.get("node")) is not None:
                 self.status["nodes"] = [new if n["name"] == new["name"] else n for n in self.status["nodes"]]
         news = [step for key, step in self._by_key().items() if _news(before.get(key), step)]
         # What was done before anybody watched is no news.
         lines = [line(step) for step in news if not (first and step["status"] in _QUIET)]
+        heals = healing(self.status or {})
+        if heals != healed_before:
+            lines.append(f"{_clock()}  {heals or 'the volume has healed'}")
         self.failures.extend(text for text in lines if " failed " in text or " again in " in text)
         return lines
 

@@ -150,6 +150,16 @@ class Coordinator:
             count += len(keys)
         return count
 
+    def look(self, key: StepKey) -> None:
+        """Have one step looked at, where it is done and nobody is about to look."""
+        if key not in self.goal or not self._checkable(key):
+            return
+        node = self._node(key.node)
+        looking = node.checking is not None and node.checking.step == key.step
+        if not looking and key not in node.to_check:
+            node.to_check.append(key)
+            self.ledger.woken.add(key.node)
+
     def _checkable(self, key: StepKey) -> bool:
         return self.goal[key].verb == APPLY and self.states[key].status is Status.DONE
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from pxeserver.postinstall.running import RunningCluster
+from pxeserver.postinstall.running import Healing, RunningCluster
 from pxeserver.postinstall.work import UNDO, Status, StepKey, StepState
 
 _NAMED = 3
@@ -66,6 +66,8 @@ class StatusView:
     wanted: int
     """Steps that are done, of those that are wanted now."""
     notes: tuple[str, ...]
+    healing: Healing | None
+    """How far the volume has healed."""
     nodes: tuple[NodeView, ...] = field(default=())
 
 
@@ -80,6 +82,7 @@ def status(cluster: RunningCluster, now: float) -> StatusView:
         sum(ledger.settled(key) for key in ledger.goal),
         len(ledger.goal),
         cluster.notes,
+        cluster.healing,
         tuple(node(cluster, name, now) for name in cluster.layout.everyone),
     )
 

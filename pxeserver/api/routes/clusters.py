@@ -26,6 +26,7 @@ from pxeserver.api.schemas.clusters import (
     StackView,
     StatusView,
     applied_view,
+    healing_view,
     member_view,
     plan_view,
     status_view,
@@ -171,6 +172,8 @@ async def _changes(call: Call, name: str) -> AsyncIterator[dict[str, Any]]:
         else:
             short = views.status(cluster, now)
             head = {"state": short.state, "done": short.done, "wanted": short.wanted, "leader": short.leader}
+            heals = healing_view(short.healing)
+            head["healing"] = heals.model_dump(mode="json") if heals else None
             for node in sorted(told.nodes & everyone):
                 number += 1
                 body = member_view(views.node(cluster, node, now)).model_dump(mode="json")

@@ -9,6 +9,7 @@ from pydantic import Field
 from pxeserver.api.schemas.fields import Body, NodeName, Time, View
 from pxeserver.postinstall import views
 from pxeserver.postinstall.orders import Applied, Planned
+from pxeserver.postinstall.running import Healing
 
 FileText = Annotated[str, Field(max_length=1 << 20)]
 Names = Annotated[tuple[NodeName, ...], Field(max_length=4096)]
@@ -192,6 +193,16 @@ class MemberView(View):
     """Why its agent is not listened to; "" where it is."""
 
 
+class HealingView(View):
+    """How far a volume has healed, when it was looked at last."""
+
+    volume: str
+    entries: int
+    """So many files and folders wait to be healed; -1 where that cannot be told."""
+    behind: tuple[str, ...]
+    """The members whose bricks lack them."""
+
+
 class StatusView(View):
     """Where each step of each member stands."""
 
@@ -202,6 +213,7 @@ class StatusView(View):
     done: int
     wanted: int
     notes: tuple[str, ...]
+    healing: HealingView | None
     nodes: tuple[MemberView, ...]
 
 
@@ -278,6 +290,13 @@ def member_view(node: views.NodeView) -> MemberView:
     )
 
 
+def healing_view(healing: Healing | None) -> HealingView | None:
+    """A volume's healing as the API shows it."""
+    if healing is None:
+        return None
+    return HealingView(volume=healing.volume, entries=healing.entries, behind=healing.behind)
+
+
 def status_view(status: views.StatusView) -> StatusView:
     """A cluster's status as the API shows it."""
     return StatusView(
@@ -288,5 +307,6 @@ def status_view(status: views.StatusView) -> StatusView:
         done=status.done,
         wanted=status.wanted,
         notes=status.notes,
+        healing=healing_view(status.healing),
         nodes=tuple(member_view(node) for node in status.nodes),
     )

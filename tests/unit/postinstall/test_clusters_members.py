@@ -12,6 +12,7 @@ from fleet import THREE, Fleet
 from pxeserver.config.faults import ConfigErrors
 from pxeserver.postinstall import views
 from pxeserver.postinstall.polls import Drifted, Report
+from pxeserver.postinstall.running import Healing
 from pxeserver.postinstall.work import Result, StepKey
 from pxeserver.storage.claims import Agents
 from pxeserver.storage.secretbox import SecretBox
@@ -164,6 +165,38 @@ async def test_a_brick_that_has_not_healed_is_told_by_a_look_and_guards_the_othe
         around = await fleet.orders._around(cluster.wanted)
         assert (set(around.healing), around.facts) == (set(behind), cluster.facts)
         cluster.coordinator.check([leader])
+
+
+async def test_healing_is_looked_at_again_and_again_until_it_is_over(fleet: Fleet) -> None:
+    await stand(fleet)
+    await fleet.rest()
+    cluster, box = fleet.clusters.running["lab"], {"now": fleet.clusters.clock()}
+    fleet.clusters.clock = lambda: box["now"]
+
+    async def passes(seconds: float, **told: object) -> Healing | None:
+        """Time passes; what the leader tells where it is asked to look, and what is shown then."""
+        box["now"] += seconds
+        names = list(cluster.layout.everyone)
+        for name in names:
+            await fleet.clusters.poll(name, Report("looking", "boot-1"))
+        await fleet.clusters.tick()
+        answer = await fleet.clusters.poll(cluster.leader or "", Report("looking", "boot-1"))
+        asked.append(answer.work is not None)
+        if answer.work is not None:
+            assert (answer.work.verb, answer.work.step) == ("check", "pool")
+            result = Result(answer.work.id, True, facts={"drift": [], "facts": told})
+            await fleet.clusters.poll(cluster.leader or "", Report("looking", "boot-1", (result,)))
+        return views.status(cluster, box["now"]).healing
+
+    asked: list[bool] = []
+    assert await passes(61, healing=12, behind=["n3"]) == Healing("shared", 12, ("n3",))
+    assert await passes(2) == Healing("shared", 12, ("n3",))
+    assert await passes(4, healing=3, behind=["n3"]) == Healing("shared", 3, ("n3",))
+    assert await passes(6, healing=0, behind=[]) == Healing("shared", 0, ())
+    assert await passes(6) == Healing("shared", 0, ())
+    assert await passes(55, healing=0, behind=[]) == Healing("shared", 0, ())
+    assert await passes(6, healing=0, behind=[]) == Healing("shared", 0, ())
+    assert asked == [True, False, True, True, False, True, False]
 
 
 async def look(fleet: Fleet, node: str, told: dict[str, object]) -> None:

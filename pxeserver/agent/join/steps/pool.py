@@ -69,7 +69,8 @@ class Pool:
         nodes = {f"{brick['address']}:{brick['path']}": brick["node"] for brick in want["bricks"]}
         return {
             "volume_id": _there(want["volume"]).id,
-            "healing": sum(counts.values()) if counts else -1,
+            # Every brick that is well notes the same entries for those that lack them.
+            "healing": max(counts.values()) if counts else -1,
             "behind": sorted(nodes[brick] for brick in behind(counts) if brick in nodes),
         }
 
