@@ -18,6 +18,7 @@ import msgspec
 from pxeserver.postinstall.adjustments import Adjustments
 from pxeserver.postinstall.coordinator import Coordinator, Handed
 from pxeserver.postinstall.goal import departed, wants
+from pxeserver.postinstall.healing import Healing, VolumeWatch, healing
 from pxeserver.postinstall.layout import Layout
 from pxeserver.postinstall.leader import JOIN, SWARM_MEMBERS, leader, node_id, swarm_id, token
 from pxeserver.postinstall.ledger import Changes
@@ -35,9 +36,6 @@ AIM_SECONDS = 0.05
 """And the goal is not made more often than so."""
 DRIFT_SECONDS = 60.0
 """When a node was looked at last is written no more often, as long as nothing else is found."""
-HEAL_SECONDS, HEALING_SECONDS = 60.0, 5.0
-"""The leader looks so often how much of the volume waits to be healed: while nothing does, and while it does.
-"""
 _LONGEST_PAUSE = 30.0
 _GATHERED = 4096
 
@@ -63,17 +61,6 @@ class Pending:
             (self.members | later.members) - later.departed,
             self.departed | later.departed,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Healing:
-    """How far the volume has healed, when it was looked at last."""
-
-    volume: str
-    entries: int
-    """So many files and folders wait; -1 where that cannot be told."""
-    behind: tuple[str, ...]
-    """The members whose bricks lack them."""
 
 
 class RunningCluster:
@@ -104,7 +91,7 @@ class RunningCluster:
         self._basis: Any = None
         self._not_before = 0.0
         self._seen: frozenset[str] = frozenset()
-        self._volume_looked_at = now
+        self._volume = VolumeWatch(now)
         self.frozen = frozen
         """Why nobody may speak for a node; "" where somebody may."""
         self.coordinator = Coordinator(
@@ -244,36 +231,16 @@ class RunningCluster:
         """Time has passed."""
         self.coordinator.tick(now)
         if (present := self.present(now)) != self._seen:
-            # Who comes back is behind, and soon.
-            self._volume_looked_at = min(self._volume_looked_at, now - HEAL_SECONDS + HEALING_SECONDS)
+            self._volume.member_came_or_went(now)
         if present != self._seen or self.coordinator.ledger.changes:
             self.stale = True
-        self._watch_volume(now)
-
-    def _watch_volume(self, now: float) -> None:
-        """Have the leader tell from time to time how much waits to be healed."""
-        if (key := self._pool()) is None or self.coordinator.stopped:
-            return
-        busy = (healing := self.healing) is not None and healing.entries != 0
-        if now >= self._volume_looked_at + (HEALING_SECONDS if busy else HEAL_SECONDS):
-            self._volume_looked_at = now
-            self.coordinator.look(key)
-
-    def _pool(self) -> StepKey | None:
-        goal = self.coordinator.goal.items()
-        return next((key for key, want in goal if key.step == "pool" and want.verb == APPLY), None)
+        self._volume.tick(self.coordinator, now)
 
     @property
     def healing(self) -> Healing | None:
         """How far its volume has healed; None while it has none that heals."""
-        key = self._pool()
-        told = self.coordinator.states[key].facts if key is not None else {}
-        if self.spec.storage is None or "healing" not in told:
-            return None
-        behind = told.get("behind")
-        names = tuple(str(name) for name in behind) if isinstance(behind, (list, tuple)) else ()
-        entries = told["healing"]
-        return Healing(self.spec.storage.volume, entries if isinstance(entries, int) else -1, names)
+        storage = self.spec.storage
+        return healing(self.coordinator, storage.volume) if storage is not None else None
 
     # -------------------------------------------------------------------------------- the nodes
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from pxeserver.postinstall.running import Healing, RunningCluster
+from pxeserver.postinstall.healing import Healing
+from pxeserver.postinstall.running import RunningCluster
 from pxeserver.postinstall.work import UNDO, Status, StepKey, StepState
 
 _NAMED = 3

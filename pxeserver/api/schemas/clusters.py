@@ -8,8 +8,8 @@ from pydantic import Field
 
 from pxeserver.api.schemas.fields import Body, NodeName, Time, View
 from pxeserver.postinstall import views
+from pxeserver.postinstall.healing import Healing
 from pxeserver.postinstall.orders import Applied, Planned
-from pxeserver.postinstall.running import Healing
 
 FileText = Annotated[str, Field(max_length=1 << 20)]
 Names = Annotated[tuple[NodeName, ...], Field(max_length=4096)]

@@ -11,8 +11,8 @@ from fleet import THREE, Fleet
 
 from pxeserver.config.faults import ConfigErrors
 from pxeserver.postinstall import views
+from pxeserver.postinstall.healing import Healing
 from pxeserver.postinstall.polls import Drifted, Report
-from pxeserver.postinstall.running import Healing
 from pxeserver.postinstall.work import Result, StepKey
 from pxeserver.storage.claims import Agents
 from pxeserver.storage.secretbox import SecretBox
