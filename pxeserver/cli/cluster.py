@@ -17,6 +17,11 @@ from pxeserver.cli.options import DEFAULT, Options, Yes, hosts, noun
 from pxeserver.cli.screen import Column, column
 
 app = noun("cluster", "Clusters: nodes that become one system, and stay it.")
+app.command(
+    "pxeserver.cli.cluster_stack:app",
+    name="stack",
+    help="Versions of a stack's file: look at them, go back to one.",
+)
 Wait = Annotated[bool, Parameter(name="--wait", help="Wait until it stands or has failed, and show how.")]
 Readmit = Annotated[
     list[str] | None,

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -46,6 +47,8 @@ class Planned:
     plan: Plan
     version: int
     """Of the cluster that it was planned for; 0 for a new one."""
+    restored: Mapping[str, int] = field(default_factory=dict)
+    """Stacks that go back to an earlier version of their file."""
 
     @property
     def token(self) -> str:
@@ -94,11 +97,31 @@ class ClusterOrders:
         adjusted = replace(adjusted, destroy=False)
         return await self._plan(text, spec, adjusted)
 
-    async def plan_change(self, name: str, change: Adjustments) -> Planned:
-        """Plan a cluster as it is with other adjustments."""
+    async def plan_change(
+        self, name: str, change: Adjustments, stacks: Mapping[str, int] = MappingProxyType({})
+    ) -> Planned:
+        """Plan a cluster as it is with other adjustments, and with earlier versions of these stacks' files.
+        Refused where there is no such version.
+        """
         await self.clusters.ready()
         cluster = self.clusters.find(name)
-        return await self._plan(cluster.record.text, cluster.spec, change)
+        spec = await self._restored(cluster, stacks) if stacks else cluster.spec
+        return replace(await self._plan(cluster.record.text, spec, change), restored=dict(stacks))
+
+    async def _restored(self, cluster: RunningCluster, stacks: Mapping[str, int]) -> ClusterSpec:
+        texts: dict[str, str] = {}
+        async with self.clusters.hall.database.read() as connection:
+            table = ClusterTable(connection, self.clusters.box)
+            for name, version in stacks.items():
+                kept = {v.version: v.file for v in await table.versions(cluster.record.id, name)}
+                if version not in kept or name not in {stack.name for stack in cluster.spec.stacks}:
+                    there = ", ".join(map(str, sorted(kept)))
+                    why = f"there are the versions {there}" if there else f"{cluster.name} has no such stack"
+                    step = f"`pxeserver cluster show {cluster.name}` names its stacks"
+                    raise Refused(f"stack {name} does not go back to version {version}", why, step)
+                texts[name] = kept[version]
+        found = (replace(s, text=texts.get(s.name, s.text)) for s in cluster.spec.stacks)
+        return replace(cluster.spec, stacks=tuple(found))
 
     async def _plan(self, text: str, spec: ClusterSpec, adjusted: Adjustments) -> Planned:
         wanted = adjusted.of(spec)
@@ -182,9 +205,10 @@ class ClusterOrders:
             table = ClusterTable(connection, clusters.box)
             record = await table.put(record)
             await table.keep_stacks(record.id, {s.name: s.text for s in planned.spec.stacks}, by, now)
-            entry = AuditRecord(
-                now, by, "apply", "clusters", record.name, record.stamp.version, _told(planned.plan)
-            )
+            told = _told(planned.plan) | {
+                f"stack {n}": ["", f"version {v}"] for n, v in planned.restored.items()
+            }
+            entry = AuditRecord(now, by, "apply", "clusters", record.name, record.stamp.version, told)
             await Audit(connection).add([entry])
         if cluster is None:
             cluster = clusters.add(record)

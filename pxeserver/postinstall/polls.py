@@ -6,6 +6,7 @@ the node's key. Who may speak for a node is the listener's to know: here a node 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -76,3 +77,12 @@ class ForAgents(Protocol):
         `fresh`: it holds a new key, so nothing that was done on the node before is there any more.
         live.Unavailable as for poll.
         """
+
+
+def drift_of(step: str, facts: Json) -> tuple[dict[str, str], ...]:
+    """What a look at a step has found to have drifted."""
+    told = facts.get("drift")
+    lines = told if isinstance(told, list) else []
+    names = ("what", "want", "have")
+    found = [line for line in lines if isinstance(line, Mapping)]
+    return tuple({"step": step, **{n: str(line.get(n, "")) for n in names}} for line in found)

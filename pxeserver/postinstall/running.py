@@ -23,7 +23,7 @@ from pxeserver.postinstall.layout import Layout
 from pxeserver.postinstall.leader import JOIN, SWARM_MEMBERS, leader, node_id, swarm_id, token
 from pxeserver.postinstall.ledger import Changes
 from pxeserver.postinstall.plan import waiting
-from pxeserver.postinstall.polls import Progress, Report
+from pxeserver.postinstall.polls import Progress, Report, drift_of
 from pxeserver.postinstall.spec import ClusterSpec, Source
 from pxeserver.postinstall.work import APPLY, Facts, Json, Status, StepKey, StepState
 from pxeserver.storage.clusters import ClusterRecord, MemberRecord
@@ -350,12 +350,3 @@ def spec_json(spec: ClusterSpec) -> dict[str, Any]:
     """A spec for the database: without where its keys stood in the file."""
     plain: dict[str, Any] = msgspec.to_builtins(replace(spec, source=Source()))
     return plain
-
-
-def drift_of(step: str, facts: Json) -> tuple[dict[str, str], ...]:
-    """What a look at a step has found to have drifted."""
-    told = facts.get("drift")
-    lines = told if isinstance(told, list) else []
-    names = ("what", "want", "have")
-    found = [line for line in lines if isinstance(line, Mapping)]
-    return tuple({"step": step, **{n: str(line.get(n, "")) for n in names}} for line in found)

@@ -180,6 +180,13 @@ class ClusterTable:
         if rows:
             await self._connection.execute(insert(StackVersionRow), rows)
 
+    async def versions(self, cluster_id: int, name: str) -> list[StackVersion]:
+        """Every version of one stack's file, the newest first."""
+        row = StackVersionRow
+        query = select(row.name, row.version, row.file, row.sha256, row.created_by, row.created_at)
+        query = query.where(row.cluster_id == cluster_id, row.name == name).order_by(row.version.desc())
+        return [StackVersion(*found) for found in await self._connection.execute(query)]
+
     async def stacks(self, cluster_id: int) -> list[StackVersion]:
         """The newest version of each stack's file."""
         row = StackVersionRow

@@ -10,7 +10,9 @@ import msgspec
 from aiohttp import web
 
 from pxeserver.api.access.who import look, operate
-from pxeserver.api.problems import Problem, not_found
+from pxeserver.api.problems import Problem
+from pxeserver.api.routes import cluster_stacks
+from pxeserver.api.routes.cluster_found import cluster_of, orders
 from pxeserver.api.routing import Call, Route
 from pxeserver.api.schemas.clusters import (
     AppliedView,
@@ -36,30 +38,13 @@ from pxeserver.api.streams import lines
 from pxeserver.config.faults import ConfigErrors
 from pxeserver.postinstall import views
 from pxeserver.postinstall.adjustments import Adjustments
-from pxeserver.postinstall.orders import ClusterOrders, Planned
+from pxeserver.postinstall.orders import Planned
 from pxeserver.postinstall.running import RunningCluster
 from pxeserver.postinstall.work import StepKey
 from pxeserver.storage.clusters import ClusterTable
 
 _GATHER_SECONDS = 0.1
 """What changes within so short a time is told at once."""
-
-
-def orders(call: Call) -> ClusterOrders:
-    """The orders of clusters; 503 where the API runs without them."""
-    found = call.rooms.clusters
-    if found is None:
-        raise Problem(503, "there are no clusters here", "the API runs alone", "Start the server")
-    return found
-
-
-async def _cluster(call: Call) -> RunningCluster:
-    clusters = orders(call).clusters
-    await clusters.ready()
-    cluster = clusters.running.get(call.part("name"))
-    if cluster is None:
-        raise not_found("cluster", call.part("name"))
-    return cluster
 
 
 def refused(errors: ConfigErrors) -> Problem:
@@ -113,7 +98,7 @@ async def list_clusters(call: Call) -> list[ClusterView]:
 
 async def show(call: Call) -> ClusterDetail:
     """One cluster with its file and layout."""
-    cluster = await _cluster(call)
+    cluster = await cluster_of(call)
     async with call.hall.database.read() as connection:
         found = await ClusterTable(connection, orders(call).clusters.box).stacks(cluster.record.id)
     names = ("name", "version", "sha256", "created_by", "created_at")
@@ -130,13 +115,13 @@ async def show(call: Call) -> ClusterDetail:
 
 async def status(call: Call) -> StatusView:
     """Each member's steps."""
-    cluster = await _cluster(call)
+    cluster = await cluster_of(call)
     return status_view(views.status(cluster, orders(call).clusters.clock()))
 
 
 async def log(call: Call) -> LogView:
     """One step with its log."""
-    cluster = await _cluster(call)
+    cluster = await cluster_of(call)
     key = StepKey(call.part("node"), call.part("step"))
     state = cluster.coordinator.states.get(key)
     if state is None:
@@ -150,7 +135,7 @@ async def log(call: Call) -> LogView:
 
 async def watch(call: Call) -> web.StreamResponse:
     """First the status, then each member that changes, as NDJSON or server-sent events."""
-    cluster = await _cluster(call)
+    cluster = await cluster_of(call)
     sse = "text/event-stream" in call.request.headers.get("Accept", "")
     return await lines(call.request, _changes(call, cluster.name), sse=sse)
 
@@ -213,9 +198,9 @@ async def plan_change(call: Call) -> PlanView:
 
 
 async def _plan_change(call: Call) -> Planned:
-    cluster, body = await _cluster(call), call.body
+    cluster, body = await cluster_of(call), call.body
     try:
-        return await orders(call).plan_change(cluster.name, _adjusted(cluster, body))
+        return await orders(call).plan_change(cluster.name, _adjusted(cluster, body), body.stacks)
     except ConfigErrors as errors:
         raise refused(errors) from None
 
@@ -255,7 +240,7 @@ async def check(call: Call) -> CheckView:
 
 async def forget(call: Call) -> None:
     """Drop a cluster without undoing anything on its members."""
-    await _cluster(call)
+    await cluster_of(call)
     await orders(call).forget(call.part("name"), call.by)
 
 
@@ -361,4 +346,5 @@ ROUTES = (
         status=204,
         need=operate("cluster", within_labels=True),
     ),
+    *cluster_stacks.ROUTES,
 )

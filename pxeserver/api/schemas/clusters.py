@@ -15,6 +15,10 @@ FileText = Annotated[str, Field(max_length=1 << 20)]
 Names = Annotated[tuple[NodeName, ...], Field(max_length=4096)]
 
 
+StackName = Annotated[str, Field(min_length=1, max_length=63)]
+StackNumber = Annotated[int, Field(ge=1)]
+
+
 class ClusterFile(Body):
     """A cluster file, and the files that it names."""
 
@@ -52,6 +56,8 @@ class ClusterChange(Body):
     replace: dict[NodeName, NodeName] = Field(default_factory=dict)
     """Member that leaves -> node that takes its place."""
     readmit: Names = ()
+    stacks: dict[StackName, StackNumber] = Field(default_factory=dict)
+    """Stack -> the version of its file to go back to. It becomes the newest version."""
     destroy: bool = False
     """Take everything down."""
     mend: bool = False
@@ -123,13 +129,21 @@ class ClusterView(View):
 
 
 class StackView(View):
-    """The newest version of a stack's file."""
+    """One version of a stack's file."""
 
     name: str
     version: int
     sha256: str
     created_by: str
     created_at: Time
+
+
+class StackVersionView(StackView):
+    """One version of a stack's file, with the file."""
+
+    file: str
+    current: bool
+    """It is what is deployed, or about to be."""
 
 
 class ClusterDetail(ClusterView):
