@@ -10,23 +10,32 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from pxeserver.api import openapi
+from pxeserver.api.access.guard import Access, guard
+from pxeserver.api.access.headers import harden
 from pxeserver.api.access.local import local
+from pxeserver.api.access.origin import FORM_LIMIT
 from pxeserver.api.access.who import look
-from pxeserver.api.problems import Problem, of_refusal
+from pxeserver.api.problems import MEDIA, Problem, of_refusal
 from pxeserver.api.rooms import Builds, LoaderShelf, NoWorker, Store, Worker
 from pxeserver.api.routes import (
     agents,
+    audit,
     boots,
+    certificate,
     clusters,
     groups,
     images,
     leases,
+    live,
     loaders,
     node_orders,
     nodes,
     profiles,
     server,
+    session,
+    tokens,
     uploads,
+    users,
 )
 from pxeserver.api.routing import Call, Rooms, Route, attach
 from pxeserver.config import Settings
@@ -49,7 +58,13 @@ ROUTES: tuple[Route, ...] = (
     *uploads.ROUTES,
     *loaders.ROUTES,
     *boots.ROUTES,
+    *live.ROUTES,
     *leases.ROUTES,
+    *session.ROUTES,
+    *users.ROUTES,
+    *tokens.ROUTES,
+    *audit.ROUTES,
+    *certificate.ROUTES,
 )
 
 
@@ -64,10 +79,27 @@ def build(
     orders: ClusterOrders | None = None,
     builds: Builds | None = None,
 ) -> web.Application:
-    """The application; it keeps nothing of its own. Without `worker` there is none to be asked."""
-    app = web.Application(middlewares=[problems, local], client_max_size=0)
-    rooms = Rooms(hall, store, loaders, worker or NoWorker(), settings, time.time(), stage, builds, orders)
+    """The application of the unix socket. Without `worker` there is none to be asked."""
+    parts = Rooms(hall, store, loaders, worker or NoWorker(), settings, time.time(), stage, builds, orders)
+    return on_socket(parts)
+
+
+def on_socket(rooms: Rooms) -> web.Application:
+    """The application of the unix socket; it keeps nothing of its own."""
+    app = web.Application(middlewares=[problems, local(rooms.hall)], client_max_size=0)
     attach(app, (*ROUTES, DOCUMENT), rooms, PREFIX)
+    return app
+
+
+def on_admin_plane(
+    rooms: Rooms, access: Access, add_pages: Callable[[web.Application, Rooms], None] | None = None
+) -> web.Application:
+    """The application of the admin plane: the same API behind the guard, and the pages beside it."""
+    app = web.Application(middlewares=[problems, guard(access)], client_max_size=FORM_LIMIT)
+    app.on_response_prepare.append(harden)
+    attach(app, (*ROUTES, DOCUMENT), rooms, PREFIX)
+    if add_pages is not None:
+        add_pages(app, rooms)
     return app
 
 
@@ -104,9 +136,7 @@ async def problems(request: web.Request, handler: Next) -> web.StreamResponse:
 def _answer(request: web.Request, problem: Problem) -> web.Response:
     request["problem"] = problem  # whoever shows it as a page finds it here
     body = problem.view.model_dump_json().encode()
-    return web.Response(
-        body=body, status=problem.status, content_type="application/json", headers=problem.headers
-    )
+    return web.Response(body=body, status=problem.status, content_type=MEDIA, headers=problem.headers)
 
 
 def _of_http(request: web.Request, error: web.HTTPException) -> Problem:

@@ -133,19 +133,44 @@ async def lines(request: web.Request, items: AsyncIterator[Any], *, sse: bool = 
     response = web.StreamResponse(headers={"Content-Type": media, "Cache-Control": "no-store"})
     await response.prepare(request)
     encode = msgspec.json.encode
-    waiting: asyncio.Task[Any] | None = None
+
+    def lined(item: Any) -> bytes:
+        data = encode(item)
+        return _event(item, data) if sse else data + b"\n"
+
+    await _pass_on(response, items, lined, b": beat\n\n" if sse else b"\n")
+    return response
+
+
+async def events(request: web.Request, items: AsyncIterator[bytes]) -> web.StreamResponse:
+    """Send server-sent events that are in their form already (see `event_bytes`)."""
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+    await response.prepare(request)
+    await _pass_on(response, items, lambda item: item, b": beat\n\n")
+    return response
+
+
+def event_bytes(kind: str, body: bytes, number: int | None = None) -> bytes:
+    """A server-sent event; `body` has no line break, as JSON has none."""
+    head = b"" if number is None else b"id: %d\n" % number
+    return head + b"event: " + kind.encode() + b"\ndata: " + body + b"\n\n"
+
+
+async def _pass_on(
+    response: web.StreamResponse, items: AsyncIterator[T], form: Callable[[T], bytes], beat: bytes
+) -> None:
+    waiting: asyncio.Task[T | None] | None = None
     try:
         while True:
             waiting = waiting or asyncio.ensure_future(anext(items, None))
             done, _ = await asyncio.wait({waiting}, timeout=BEAT_SECONDS)
             if not done:
-                await _send(response, b": beat\n\n" if sse else b"\n")
+                await _send(response, beat)
                 continue
             item, waiting = waiting.result(), None
             if item is None:
                 break
-            data = encode(item)
-            await _send(response, _event(item, data) if sse else data + b"\n")
+            await _send(response, form(item))
     except (TimeoutError, ConnectionError):
         pass  # the peer is gone; there is nobody to tell
     finally:
@@ -155,7 +180,6 @@ async def lines(request: web.Request, items: AsyncIterator[Any], *, sse: bool = 
         close = getattr(items, "aclose", None)
         if close is not None:
             await close()
-    return response
 
 
 def _event(item: Any, data: bytes) -> bytes:

@@ -43,8 +43,13 @@ class Feed:
         self._number = int(clock() * 1000)
         self._kept: deque[Numbered] = deque(maxlen=KEPT)
         self._watchers: set[_Watcher] = set()
+        self._listeners: list[Callable[[Event], None]] = []
         self.cut_off = 0
         """Watchers that were too slow so far."""
+
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        """Call `listener` with every event from now on; it returns at once and raises nothing."""
+        self._listeners.append(listener)
 
     def publish(self, event: Event) -> None:
         """Give an event to every watcher. Returns at once."""
@@ -53,6 +58,8 @@ class Feed:
         self._kept.append(item)
         for watcher in self._watchers:
             watcher.put(item)
+        for listener in self._listeners:
+            listener(event)
 
     async def watch(self, since: int | None = None) -> AsyncIterator[Numbered]:
         """Events as they happen; with `since`, first the kept ones with a higher number.

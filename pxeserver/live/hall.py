@@ -26,6 +26,7 @@ from pxeserver.live.health import Trouble
 from pxeserver.live.intake import Intake
 from pxeserver.live.keeping import Keeping, Windows
 from pxeserver.live.link import WHOLE_TABLE_ABOVE, Pusher, Table, WorkerLink
+from pxeserver.live.lookout import Lookout
 from pxeserver.live.loss import NOTHING, Guard, WorkerKnows
 from pxeserver.live.memory import Memory, build_catalog, machine_of
 from pxeserver.live.questions import Check, Questions
@@ -69,14 +70,17 @@ class Hall:
         self._keeping = Keeping(self._care, self._feed, clock, windows or Windows())
         self._questions = Questions(self._memory, self._care, self._pusher, clock, check_inventory)
         self._tasks: list[asyncio.Task[None]] = []
+        self.lookout = Lookout(self._memory, self._feed, self._care, clock, (windows or Windows()).silences)
+        """What goes on now, and went on in the last hour. In memory."""
 
     # ------------------------------------------------------------------------------------------ life
 
     async def start(self) -> None:
         """Open the database and begin; never raises for the database's sake (see `trouble`)."""
         await self._care.begin()
+        await self.lookout.recall()
         loop = asyncio.get_running_loop()
-        for work in (self._intake.run, self._keeping.run, self._recover):
+        for work in (self._intake.run, self._keeping.run, self._recover, self.lookout.frames.run):
             self._tasks.append(loop.create_task(_for_ever(work)))
 
     async def close(self) -> None:

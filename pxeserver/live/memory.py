@@ -36,6 +36,7 @@ class Memory:
         self.given_out = 0
         """The highest number that any node of the database has had."""
         self.loaded = False
+        self._roles: tuple[Catalog | None, dict[str, str]] = (None, {})
 
     async def load(self, connection: AsyncConnection) -> None:
         """Read everything from the database."""
@@ -50,6 +51,18 @@ class Memory:
         self.machines = {machine.code: machine for machine in machines}
         self._code_by_mac = {machine.mac: machine.code for machine in machines}
         self.loaded = True
+
+    def name(self, node_id: int | None) -> str:
+        """The name of the node of this number; "" where there is none."""
+        node = self.nodes.get(node_id) if node_id is not None else None
+        return node.name if node is not None else ""
+
+    def role(self, file: str) -> str:
+        """The role of a published file by its name; "" for an unknown one."""
+        if self._roles[0] is not self.catalog:
+            files = (f for image in self.catalog.images.values() for f in image.files)
+            self._roles = (self.catalog, {f.name: f.role for f in files})
+        return self._roles[1].get(file.rpartition("/")[2], "")
 
     def put_node(self, node: Node) -> None:
         """A node was added or changed."""
