@@ -16,7 +16,9 @@ from typing import Self
 from aiohttp import web
 
 from pxeserver import clusternode, sockets
+from pxeserver.admin import AdminStage
 from pxeserver.api import application
+from pxeserver.api.routing import Rooms
 from pxeserver.clusternodeshelf import ClusterNodeShelf
 from pxeserver.config import Settings
 from pxeserver.control import KnownWorker
@@ -60,6 +62,7 @@ class ControlParts:
     agents: AgentsStage
     clusters: ClustersStage
     builds: ImageBuilds
+    admin: AdminStage
     runner: web.AppRunner | None = None
 
     @classmethod
@@ -103,23 +106,43 @@ class ControlParts:
             builder=settings.server.run_dir / "builder.sock",
         )
         builds = ImageBuilds(hall, {clusternode.NAME: node_system})
-        return cls(settings, hall, worker, store, shelf, dialer, bound["api"], agents, stage, builds)
+        admin = AdminStage.build(
+            settings.admin,
+            hall,
+            authority,
+            state / "access",
+            over_tls=bound.get("admin"),
+            on_loopback=bound.get("pages"),
+            address=settings.server.address,
+        )
+        return cls(settings, hall, worker, store, shelf, dialer, bound["api"], agents, stage, builds, admin)
 
     async def start(self) -> None:
         """Open the database, then answer."""
         await self.hall.start()
         await self.agents.start()
-        app = application.build(
+        rooms = Rooms(
             self.hall,
             self.store,
             self.shelf,
-            self.settings,
             self.worker,
-            stage=self.agents,
-            orders=self.clusters.orders,
+            self.settings,
+            time.time(),
+            agents=self.agents,
             builds=self.builds,
+            clusters=self.clusters.orders,
+            access=self.admin.access,
+            certificate=self.admin.certificate,
         )
-        self.runner = await application.serve(app, self.listening)
+        self.runner = await application.serve(application.on_socket(rooms), self.listening)
+        await self._open_admin(rooms)
+
+    async def _open_admin(self, rooms: Rooms) -> None:
+        try:
+            await self.admin.start(rooms)
+        except Exception:
+            # Whatever it is: machines boot, and the unix socket answers.
+            log.exception("the admin plane could not be opened")
 
     def endless(self) -> list[Awaitable[None]]:
         """What runs until the end."""
@@ -131,6 +154,7 @@ class ControlParts:
             self._tell_status(),
             *self.agents.endless(),
             *self.clusters.endless(),
+            *self.admin.endless(),
         ]
 
     async def _have_loaders(self) -> None:
@@ -214,6 +238,7 @@ class ControlParts:
     async def stop(self) -> None:
         """Answer no more, write what waits, close."""
         await self.agents.stop()
+        await self.admin.stop()
         if self.runner is not None:
             await self.runner.cleanup()
         await self.hall.close()

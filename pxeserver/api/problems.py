@@ -10,10 +10,19 @@ from pydantic import BaseModel, Field, ValidationError
 from pxeserver.api.schemas.fields import FORMS
 from pxeserver.live import Missing, Refused, Unavailable
 
+MEDIA = "application/problem+json"
+"""RFC 9457."""
+
 
 class ProblemView(BaseModel):
-    """The body of an error."""
+    """The body of an error: problem details (RFC 9457), and what to do about it."""
 
+    type: str = "about:blank"
+    title: str = ""
+    """The same as `what`."""
+    status: int = 500
+    detail: str = ""
+    """The same as `why`."""
     what: str
     """What went wrong, in one sentence."""
     why: str
@@ -39,7 +48,15 @@ class Problem(Exception):  # noqa: N818 - it is an answer, not an accident
     ) -> None:
         super().__init__(f"{what}: {why}")
         self.status = status
-        self.view = ProblemView(what=what, why=why, next_step=next_step, fields=dict(fields or {}))
+        self.view = ProblemView(
+            title=what,
+            status=status,
+            detail=why,
+            what=what,
+            why=why,
+            next_step=next_step,
+            fields=dict(fields or {}),
+        )
         self.headers = dict(headers or {})
 
 

@@ -61,6 +61,23 @@ class NoWorker:
         raise ConnectionError(f"no boot worker to free {address}")
 
 
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """The certificate of the admin plane."""
+
+    sha256: str
+    """Hex, in upper case, with colons."""
+    names: tuple[str, ...]
+    not_after: float
+    """Seconds since the epoch."""
+    issuer: str
+    authority: str = ""
+    """PEM of the server's own authority; "" where it is by another."""
+    authority_sha256: str = ""
+    problem: str = ""
+    """Why the configured one is not used."""
+
+
 class Store(Protocol):
     """The image store; its verbs block and are run in threads."""
 

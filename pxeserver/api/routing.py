@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from pxeserver.api.access.guard import Access
 from pxeserver.api.access.who import DENY, Need, Who, needs, who_of
 from pxeserver.api.problems import Problem, refused
-from pxeserver.api.rooms import Builds, LoaderShelf, Store, Worker
+from pxeserver.api.rooms import Builds, Certificate, LoaderShelf, Store, Worker
 from pxeserver.config import Settings
 from pxeserver.live import Hall
 from pxeserver.postinstall.agents import AgentsStage
@@ -45,6 +46,10 @@ class Rooms:
     """Images that the server builds itself; None where the API runs alone."""
     clusters: ClusterOrders | None = None
     """The stage after boot; None where the API runs alone."""
+    access: Access | None = None
+    """Users and sessions; None where the API runs alone."""
+    certificate: Callable[[], Certificate | None] = lambda: None
+    """What browsers are shown now; None where nothing listens for them."""
 
 
 @dataclass(slots=True)

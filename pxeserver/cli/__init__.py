@@ -27,6 +27,8 @@ NOUNS = {
     "boot": "Boots: what happened, and what happens now.",
     "lease": "Leases: the addresses promised by DHCP.",
     "policy": "Policy: what unknown machines get.",
+    "user": "Users: who may log in to the web pages, and what they may do.",
+    "token": "API tokens: what programs log in with.",
     "config": "The configuration: check it, show it, describe it.",
     "backup": "Save everything but the image files into one file.",
     "restore": "Replace everything by a backup's content.",

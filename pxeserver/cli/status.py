@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pxeserver.cli import screen
+from pxeserver.cli.client import Client, Failure
 from pxeserver.cli.options import DEFAULT, Options, noun
 
 app = noun("status", "The server's state in a few lines.")
@@ -12,7 +15,7 @@ app = noun("status", "The server's state in a few lines.")
 def status(*, options: Options = DEFAULT) -> int:
     """The server's state in a few lines; the exit code is 1 while something is wrong."""
     with options.client() as client:
-        state = client.get("status")
+        state, admin = client.get("status"), _admin(client)
     if options.output != "table":
         screen.dump(state, options.output)
         return 0 if state["state"] == "ok" else 1
@@ -35,8 +38,21 @@ def status(*, options: Options = DEFAULT) -> int:
             ("images", counts["images"]),
             ("loaders", counts["loaders"]),
             ("not answered", state["ignored"]),
+            *admin,
         ]
     )
     for problem in state["problems"]:
         screen.warn(problem)
     return 0 if state["state"] == "ok" else 1
+
+
+def _admin(client: Client) -> list[tuple[str, Any]]:
+    """How browsers know this server."""
+    try:
+        shown = client.get("certificate")
+    except Failure:
+        return []
+    rows = [("web certificate", f"SHA-256 {shown['sha256']}")]
+    if shown["problem"]:
+        rows.append(("its problem", shown["problem"]))
+    return rows

@@ -68,11 +68,13 @@ class Authority:
         """sha256 of the certificate's DER, hex: what a node is given to know this server by."""
         return hashlib.sha256(self.certificate.public_bytes(serialization.Encoding.DER)).hexdigest()
 
-    def listener(self, addresses: Iterable[str], names: Iterable[str], now: float) -> Path:
-        """The file with the listener's key and certificate for these addresses and DNS names: the one that
-        is there, or a new one where that is for others or ends soon.
+    def listener(
+        self, addresses: Iterable[str], names: Iterable[str], now: float, file: str = "listener.pem"
+    ) -> Path:
+        """The file with a listener's key and certificate for these addresses and DNS names: the one that is
+        there, or a new one where that is for others or ends soon. Each listener has a file of its own.
         """
-        path = self.folder / "listener.pem"
+        path = self.folder / file
         wanted = _alternatives(addresses, names)
         if not self._serves(path, wanted, now):
             key = ec.generate_private_key(ec.SECP256R1())

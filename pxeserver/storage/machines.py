@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pxeserver.boot.model import Machine, Node
-from pxeserver.storage.records import AuditRecord, InventoryRecord, MachineRecord
+from pxeserver.storage.origin import ORIGIN
+from pxeserver.storage.records import AuditFilter, AuditRecord, InventoryRecord, MachineRecord
 from pxeserver.storage.tables import AuditRow
 from pxeserver.storage.tables_seen import AttemptRow, InventoryRow, MachineRow
 
@@ -142,7 +143,10 @@ class Audit:
     async def add(self, records: list[AuditRecord]) -> None:
         """Add changes to the trail."""
         if records:
-            await self._connection.execute(insert(AuditRow), [asdict(record) for record in records])
+            rows = [{k: v for k, v in asdict(record).items() if k != "id"} for record in records]
+            await self._connection.execute(insert(AuditRow), rows)
+            if (origin := ORIGIN.get()) is not None:
+                origin.noted += len(records)
 
     async def newest_id(self) -> int:
         """The number of the newest change; 0 before the first."""
@@ -157,8 +161,23 @@ class Audit:
 
     async def newest(self, limit: int = 100, record: str | None = None) -> list[AuditRecord]:
         """The newest changes, newest first."""
+        return await self.search(AuditFilter(record=record), limit)
+
+    async def search(self, wanted: AuditFilter, limit: int) -> list[AuditRecord]:
+        """Changes that fit, newest first."""
         query = select(*_AUDIT).order_by(AuditRow.id.desc()).limit(limit)
-        query = query.where(AuditRow.record == record) if record is not None else query
+        for name in ("by", "verb", "table", "record", "source"):
+            if (value := getattr(wanted, name)) is not None:
+                query = query.where(getattr(AuditRow, name) == value)
+        if wanted.before is not None:
+            query = query.where(AuditRow.id < wanted.before)
+        if wanted.since is not None:
+            query = query.where(AuditRow.at >= wanted.since)
+        if wanted.until is not None:
+            query = query.where(AuditRow.at < wanted.until)
+        if wanted.text:
+            columns = (AuditRow.by, AuditRow.record, AuditRow.table, AuditRow.verb, AuditRow.source)
+            query = query.where(or_(*(column.contains(wanted.text, autoescape=True) for column in columns)))
         return [AuditRecord(*row) for row in await self._connection.execute(query)]
 
 

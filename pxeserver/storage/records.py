@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from pxeserver.boot.model import Event, Node
+from pxeserver.storage.origin import here
 
 T = TypeVar("T")
 
@@ -124,3 +125,26 @@ class AuditRecord:
     record: str
     version: int
     changes: Mapping[str, Any]
+    source: str = field(default_factory=here)
+    """Where it came from: an IP address, "unix", or "" for the server itself."""
+    id: int | None = None
+    """Its number in the trail; None before it is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Which changes are asked for; what is None does not matter."""
+
+    by: str | None = None
+    verb: str | None = None
+    table: str | None = None
+    record: str | None = None
+    source: str | None = None
+    text: str = ""
+    """In who, what, where from."""
+    since: float | None = None
+    """Seconds since the epoch, inclusive."""
+    until: float | None = None
+    """Seconds since the epoch, exclusive."""
+    before: int | None = None
+    """Numbers below this one: for the next page."""

@@ -206,5 +206,7 @@ class AuditRow(Base):
     record: Mapped[str]
     version: Mapped[int]
     changes: Mapped[dict[str, Any]]
+    source: Mapped[str] = mapped_column(default="")
+    """Where it came from: an IP address, "unix", or "" for the server itself."""
 
     __table_args__ = (Index("ix_audit_record", "table", "record", "version"),)

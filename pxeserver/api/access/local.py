@@ -10,7 +10,10 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from pxeserver.api.access.who import Role, Who
+from pxeserver.api.access import trail
+from pxeserver.api.access.origin import SAFE
+from pxeserver.api.access.who import Role, Who, need_of
+from pxeserver.live import Hall
 
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -28,8 +31,15 @@ def caller(request: web.BaseRequest) -> str:
         return f"cli:{uid if uid >= 0 else os.getuid()}"
 
 
-@web.middleware
-async def local(request: web.Request, handler: Next) -> web.StreamResponse:
-    """Set request["who"] on the unix socket. Its mode and group decide who may open it."""
-    request["who"] = Who(caller(request), Role.ADMIN, kind="local", loopback=True, address="unix")
-    return await handler(request)
+def local(hall: Hall) -> Callable[[web.Request, Next], Awaitable[web.StreamResponse]]:
+    """The middleware of the unix socket, whose mode and group decide who may open it."""
+
+    @web.middleware
+    async def known(request: web.Request, handler: Next) -> web.StreamResponse:
+        who = Who(caller(request), Role.ADMIN, kind="local", loopback=True, address="unix")
+        request["who"] = who
+        if request.method in SAFE:
+            return await handler(request)
+        return await trail.noted(hall, request, handler, who, need_of(request.match_info.handler))
+
+    return known

@@ -3,7 +3,11 @@
 from alembic import context
 from sqlalchemy.engine import Connection
 
-from pxeserver.storage import tables_cluster, tables_seen  # noqa: F401 - their tables belong to the metadata
+from pxeserver.storage import (  # noqa: F401 - their tables belong to the metadata
+    tables_access,
+    tables_cluster,
+    tables_seen,
+)
 from pxeserver.storage.tables import Base
 
 connection: Connection = context.config.attributes["connection"]
