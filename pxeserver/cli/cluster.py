@@ -12,9 +12,9 @@ from pxeserver.cli import screen
 from pxeserver.cli.client import Client, Failure
 from pxeserver.cli.cluster_view import head, show_plan, show_status
 from pxeserver.cli.cluster_watch import follow
-from pxeserver.cli.hostlist import fold
 from pxeserver.cli.options import DEFAULT, Options, Yes, hosts, noun
 from pxeserver.cli.screen import Column, column
+from pxeserver.hostlist import fold
 
 app = noun("cluster", "Clusters: nodes that become one system, and stay it.")
 app.command(

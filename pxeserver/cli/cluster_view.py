@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pxeserver.cli import screen
-from pxeserver.cli.hostlist import fold
 from pxeserver.cli.screen import safe
+from pxeserver.hostlist import fold
 
 Json = Mapping[str, Any]
 _SIGNS = {

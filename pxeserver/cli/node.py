@@ -10,11 +10,11 @@ from cyclopts import Parameter
 
 from pxeserver.cli import records, screen
 from pxeserver.cli.client import Failure
-from pxeserver.cli.hostlist import fold
 from pxeserver.cli.node_show import show_node
 from pxeserver.cli.options import DEFAULT, Options, Yes, hosts, noun, pairs
 from pxeserver.cli.records import Labels
 from pxeserver.cli.screen import Column, column
+from pxeserver.hostlist import fold
 
 app = noun("node", "Nodes: the machines that are known by name.")
 

@@ -10,8 +10,8 @@ from cyclopts import App
 from pxeserver.cli import screen
 from pxeserver.cli.client import Failure
 from pxeserver.cli.cluster import Wait, carry_out
-from pxeserver.cli.hostlist import fold
 from pxeserver.cli.options import DEFAULT, Options, Yes, hosts
+from pxeserver.hostlist import fold
 
 
 def attach(app: App) -> None:

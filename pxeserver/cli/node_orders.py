@@ -8,8 +8,8 @@ from cyclopts import App
 
 from pxeserver.cli import screen
 from pxeserver.cli.client import Failure
-from pxeserver.cli.hostlist import fold
 from pxeserver.cli.options import DEFAULT, Options, Yes, each, hosts
+from pxeserver.hostlist import fold
 
 
 def attach(app: App) -> None:

@@ -13,8 +13,8 @@ from cyclopts import App, Group, Parameter
 
 from pxeserver.cli import screen
 from pxeserver.cli.client import DEFAULT_SOCKET, Client, Failure
-from pxeserver.cli.hostlist import BadHostlist, expand, fold
 from pxeserver.cli.screen import Output
+from pxeserver.hostlist import BadHostlist, expand, fold
 
 _GROUP = Group("Common options", sort_key=9)
 

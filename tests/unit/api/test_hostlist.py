@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pxeserver.cli.hostlist import BadHostlist, expand, fold
+from pxeserver.hostlist import BadHostlist, expand, fold
 
 
 @pytest.mark.parametrize(
