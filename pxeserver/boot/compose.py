@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from urllib.parse import quote, urlencode, urlsplit
 
 from pxeserver.boot.architectures import arch_name
@@ -34,6 +35,9 @@ HOLD_SECONDS = 30
 """How long the reason of a hold or a refusal stays on the screen before the local disk starts."""
 
 NOT_LOADED = "report/not-loaded"
+
+_quoted = lru_cache(1024)(quote)
+"""Names of images and their files: few, and in every script."""
 
 
 def attempt_url(base: str, attempt: str) -> str:
@@ -154,7 +158,7 @@ def _filled(word: str, found: Plan, own: str) -> str:
 
 
 def _source(own: str, image: str, file: FileRef) -> Source:
-    return Source(f"{own}/f/{quote(image)}/{quote(file.name)}", file.name)
+    return Source(f"{own}/f/{_quoted(image)}/{_quoted(file.name)}", file.name)
 
 
 # ------------------------------------------------------------------------------------------------- the menu

@@ -68,6 +68,9 @@ architecture.
 
 _SHOWABLE = re.compile(r"[^A-Za-z0-9 .,:_/()+=@%*!'\"<>\[\]~?-]")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~@-]{0,199}")  # what the image store takes
+_OWN_URL = re.compile(r"http://[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{1,5})?/[A-Za-z0-9/._+-]*")
+"""URLs as this server makes them: nothing in them needs a second look."""
+_HOST = re.compile(r"[^:/]*://([^/?#]*)")
 _URL_SAFE = "/:@!*(),;=+-._~%?&[]"
 
 
@@ -89,6 +92,8 @@ def encode_text(text: str, width: int = LINE_WIDTH) -> str:
 def encode_url(url: str) -> str:
     """An absolute http, https or tftp URL as one word. Raises Unencodable for anything else."""
     text = _plain(url)
+    if _OWN_URL.fullmatch(text):
+        return text
     try:
         parts = urlsplit(text)
         host = parts.hostname
@@ -307,4 +312,5 @@ def _menu(menu: Menu, number: int, script: Script) -> list[str]:
 
 def _host(url: str) -> str:
     """The host of a URL, for a failure text."""
-    return urlsplit(url).netloc
+    found = _HOST.match(url)
+    return found[1] if found else ""

@@ -13,6 +13,7 @@ from pxeserver.servers.http_body import Refused
 from pxeserver.servers.http_callbacks import MOVING, Callbacks
 from pxeserver.servers.http_facts import fields_of, machine_of
 from pxeserver.servers.http_files import FileAnswers
+from pxeserver.servers.http_kept import Asked, Basis, Kept, KeptScripts
 from pxeserver.servers.http_message import Request, Response, line, plain
 from pxeserver.servers.http_progress import FileProgress
 from pxeserver.servers.http_scripts import Detail, ScriptAnswer, Scripts
@@ -43,6 +44,7 @@ class Answers:
         self.files = FileAnswers()
         self._callbacks = Callbacks(plane)
         self._progress = FileProgress(plane.now)
+        self._kept = KeptScripts()
 
     def answer(self, request: Request, route: Route) -> Response | Awaitable[Response]:
         """The answer, at once where it needs nothing but memory."""
@@ -151,6 +153,10 @@ class Answers:
         if request.method == "HEAD":
             # The length of a script is known when it is written, and writing it may use up a boot order.
             raise Refused(405, "this script is for GET", {"Allow": "GET"})
+        asked = (route.kind, route.name, route.query, base, request.peer, attempt.address)
+        kept = self._kept.find(self._plane, attempt, asked)
+        if kept is not None and not self._callbacks.has_turn(attempt):
+            return self._send_script(attempt, kept.response, kept.told)
         if route.query:
             machine = machine_of(fields_of(route.query), attempt.mac, request.peer)
             self._plane.attempts.learn(attempt.id, machine)
@@ -160,7 +166,7 @@ class Answers:
         answer = self._written(route, attempt, base)
         if isinstance(answer, ScriptAnswer) and answer.records:
             return self._in_turn(route, attempt, base, detail)
-        return self._hand_out(attempt, answer, detail)
+        return self._hand_out(attempt, answer, detail, asked)
 
     def _written(self, route: Route, attempt: Attempt, base: str) -> ScriptAnswer | Ignore:
         if route.kind is Kind.CHOICE:
@@ -176,17 +182,29 @@ class Answers:
                     await self._callbacks.take(attempt, kind, {**detail, **what})
         return self._hand_out(attempt, answer, detail)
 
-    def _hand_out(self, attempt: Attempt, answer: ScriptAnswer | Ignore, detail: Detail) -> Response:
+    def _hand_out(
+        self, attempt: Attempt, answer: ScriptAnswer | Ignore, detail: Detail, asked: Asked | None = None
+    ) -> Response:
+        """With `asked` it is kept for who asks the same again."""
         if isinstance(answer, Ignore):
             self._plane.ignored(answer)
             self._tell(
                 attempt, EventKind.IGNORED, {**detail, "reason": answer.reason.value, "text": answer.detail}
             )
             raise Refused(403, f"nothing for this machine: {answer.reason.value} {answer.detail}".rstrip())
-        self._plane.attempts.reach(attempt, Stage.SCRIPT, self._plane.now())
         told = {**facts_of(attempt), **detail, **answer.detail}
+        response = _script_text(answer.text)
+        basis = Basis.of(self._plane, attempt) if asked else None
+        if asked and basis is not None:
+            self._kept.keep(attempt, Kept(asked, basis, response, told))
+        return self._send_script(attempt, response, told)
+
+    def _send_script(
+        self, attempt: Attempt, response: Response, told: Mapping[str, str | int | float]
+    ) -> Response:
+        self._plane.attempts.reach(attempt, Stage.SCRIPT, self._plane.now())
         self._tell(attempt, EventKind.SCRIPT_SENT, told)
-        return _script_text(answer.text)
+        return response
 
     # ---------------------------------------------------------------------------------------------------
     # files

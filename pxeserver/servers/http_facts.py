@@ -4,7 +4,7 @@ dropped.
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_plus
 
 from pxeserver.boot.architectures import arch_of_platform
 from pxeserver.boot.identity import valid_mac, valid_uuid
@@ -16,21 +16,33 @@ _MACS = 16
 
 
 def fields_of(query: str) -> dict[str, str]:
-    """The query's fields: printable, bounded, the first of each name; empty where it is no query at all."""
-    try:
-        pairs = parse_qsl(query, max_num_fields=_FIELDS, errors="replace")
-    except ValueError:
-        return {}
+    """The query's fields: printable, bounded, the first of each name; empty where there are too many.
+
+    As urllib's parse_qsl reads them, without what empty fields and other separators cost.
+    """
     fields: dict[str, str] = {}
-    for name, value in pairs:
-        fields.setdefault(name[:_TEXT], "".join(c for c in value[:512] if c.isprintable()).strip())
+    parts = query.split("&", _FIELDS)
+    if len(parts) > _FIELDS:
+        return fields
+    for part in parts:
+        name, _, value = part.partition("=")
+        if not value:
+            continue
+        name, value = _plain(name)[:_TEXT], _plain(value)[:512]
+        if name not in fields:
+            shown = value if value.isprintable() else "".join(c for c in value if c.isprintable())
+            fields[name] = shown.strip()
     return fields
+
+
+def _plain(text: str) -> str:
+    return unquote_plus(text, errors="replace") if "%" in text or "+" in text else text
 
 
 def machine_of(fields: dict[str, str], mac: str, address: str) -> Machine:
     """The machine as it tells of itself; `mac` stands in where it tells none that can be one."""
     texts = [fields.get("bootmac", ""), *fields.get("mac", "").split(",")]
-    told = [found for text in texts[:_MACS] if (found := valid_mac(text))]
+    told = [found for text in texts[:_MACS] if text and (found := valid_mac(text))]
     platform = fields.get("platform", "").lower()
     if platform not in ("pcbios", "efi", "sbi"):
         platform = ""
