@@ -71,14 +71,19 @@ class Agents:
         await self._connection.execute(delete(AgentRow).where(AgentRow.node_id == node_id))
 
     async def keeps_nothing(self, node_id: int) -> bool:
-        """Whether the node belongs to a cluster that is declared to keep nothing over a restart."""
+        """Whether the node belongs to a cluster that is declared to keep nothing over a restart, and has not
+        told that it keeps its own state all the same.
+        """
         query = (
-            select(ClusterRow.spec)
+            select(ClusterRow.spec, AgentRow.facts)
             .join(ClusterMemberRow, ClusterMemberRow.cluster_id == ClusterRow.id)
+            .outerjoin(AgentRow, AgentRow.node_id == ClusterMemberRow.node_id)
             .where(ClusterMemberRow.node_id == node_id, ClusterMemberRow.state.in_(("active", "drained")))
         )
-        spec = await self._connection.scalar(query)
-        return bool(spec and spec.get("ephemeral"))
+        found = (await self._connection.execute(query)).first()
+        if found is None or not found.spec.get("ephemeral"):
+            return False
+        return (found.facts or {}).get("diskless") is not False
 
 
 class Claims:

@@ -8,10 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psutil
@@ -128,15 +129,27 @@ echo == rules; nft list ruleset
 
 class Living(Nodes):
     """Nodes with a server in the boot namespace. Nothing is joined yet. `plain` ones have no package that
-    Debian does not have of itself, and see no folder of ours.
+    Debian does not have of itself, and see no folder of ours. `loaders` are files that machines which start
+    from the network are given.
     """
 
-    def __init__(self, work: Path, count: int = 3, *, plain: bool = False, suite: str = "bookworm") -> None:
+    def __init__(
+        self,
+        work: Path,
+        count: int = 3,
+        *,
+        plain: bool = False,
+        suite: str = "bookworm",
+        loaders: Mapping[str, bytes] = MappingProxyType({}),
+    ) -> None:
         work.chmod(0o755)
         super().__init__(work, count, plain=plain, suite=suite, lent={} if plain else LENT)
         self.files = work / "files"
         self.files.mkdir()
         try:
+            for name, content in loaders.items():
+                (work / "loaders" / "own").mkdir(parents=True, exist_ok=True)
+                (work / "loaders" / "own" / name).write_bytes(content)
             self.server = BootServer(
                 self,  # type: ignore[arg-type]
                 work / "state",
@@ -144,6 +157,7 @@ class Living(Nodes):
                 "ignore",
                 wait=False,
                 config=CONFIG,
+                loaders=work / "loaders" if loaders else None,
             )
             self.wait_for_server()
             small_image(self.files)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from pxeserver.boot.model import Node
 from pxeserver.postinstall.work import Status, StepKey, StepState
+from pxeserver.storage.claims import Agent, Agents
 from pxeserver.storage.clusters import ClusterRecord, ClusterTable, MemberRecord
 from pxeserver.storage.database import Database
-from pxeserver.storage.records import Stamp
+from pxeserver.storage.nodes import Nodes
+from pxeserver.storage.records import NodeRecord, Stamp
 from pxeserver.storage.secretbox import SecretBox
 
 RECORD = ClusterRecord("lab", 'name = "lab"', {"a": [1]}, {"places": {}}, Stamp("a", "b", 1.0, 2.0, 3))
@@ -64,6 +69,33 @@ async def test_a_stack_file_gets_a_new_version_only_where_it_differs(tmp_path: P
             ("mon", 1, "m"),
             ("shop", 2, "b"),
         ]
+    await database.close()
+
+
+@pytest.mark.parametrize(
+    ("spec", "facts", "each_boot"),
+    [
+        ({"ephemeral": True}, None, True),
+        ({"ephemeral": True}, {"diskless": True}, True),
+        ({"ephemeral": True}, {"diskless": False}, False),
+        ({"ephemeral": False}, {"diskless": True}, False),
+        ({}, None, False),
+    ],
+)
+async def test_who_keeps_nothing_claims_at_each_boot(
+    tmp_path: Path, spec: dict[str, Any], facts: dict[str, Any] | None, each_boot: bool
+) -> None:
+    database = await Database.open(tmp_path / "db")
+    async with database.write() as connection:
+        (added,) = await Nodes(connection).add_many([NodeRecord(Node(0, "n1"), RECORD.stamp)])
+        node = added.node
+        table = ClusterTable(connection, SecretBox())
+        record = await table.put(replace(RECORD, spec=spec))
+        await table.put_members(record.id, [MemberRecord("n1", node.id)])
+        if facts is not None:
+            await Agents(connection).put(Agent(node.id, "key", "token", facts=facts))
+        assert await Agents(connection).keeps_nothing(node.id) is each_boot
+        assert not await Agents(connection).keeps_nothing(node.id + 1)
     await database.close()
 
 
