@@ -11,7 +11,7 @@ from aiohttp import web
 
 from pxeserver.api.access.who import look
 from pxeserver.api.routing import Call
-from webadmin.render import NAVIGATION, language_of, render
+from webadmin.render import NAVIGATION, language_of, redirect, render
 from webadmin.routing import Page, call
 
 MOST = 12
@@ -73,7 +73,7 @@ async def page(request: web.Request) -> web.Response:
         rows = [asdict(hit) | {"label": speech.text(hit.kind)} for hit in hits]
         return web.json_response(rows, headers={"Cache-Control": "no-store"})
     if len(hits) == 1 and request.query.get("go"):
-        raise web.HTTPSeeOther(hits[0].url)
+        return redirect(hits[0].url)
     return render(request, "search.html", text=text, hits=hits, pages=request.app[NAVIGATION])
 
 

@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from pxeserver.api.access.headers import harden
 from pxeserver.api.access.local import local
 from pxeserver.api.application import problems
 from pxeserver.api.rooms import NoWorker
@@ -41,7 +42,8 @@ async def site(tmp_path):
     settings = Settings.load(None, {}, flags)
     hall, store = Hall(tmp_path / "db.sqlite3", policy=settings.policy_model()), Store(tmp_path / "images")
     await hall.start()
-    app = web.Application(middlewares=[problems, local])
+    app = web.Application(middlewares=[problems, local(hall)])
+    app.on_response_prepare.append(harden)
     rooms = Rooms(hall, store, None, NoWorker(), settings, 0.0)
     add_pages(app, rooms)
     client = TestClient(TestServer(app))
