@@ -18,7 +18,7 @@ import msgspec
 from pxeserver.boot.catalog import Catalog
 from pxeserver.boot.model import Event, Lease, Node, NodeState, Promise, Site
 
-VERSION = 2
+VERSION = 3
 MAX_FRAME = 8 << 20
 """8 MiB: a chunk of a table is far below it, so a larger length can only be a foreign or broken peer."""
 CHUNK = 1000
@@ -131,19 +131,18 @@ class Tables(msgspec.Struct):
     last: bool = False
 
 
-class Entry(msgspec.Struct):
-    """One promise of the journal. Entries come in order; after a new connection, again from the last
-    acknowledged one.
+class Entries(msgspec.Struct):
+    """Promises of the journal with their numbers. Entries come in order; after a new connection, again from
+    the last acknowledged one.
     """
 
-    seq: int
-    promise: Promise
+    entries: list[tuple[int, Promise]]
 
 
-class EventBody(msgspec.Struct):
-    """Progress of an attempt."""
+class Events(msgspec.Struct):
+    """Progress of attempts, in order."""
 
-    event: Event
+    events: list[Event]
 
 
 class Ignored(msgspec.Struct):

@@ -166,13 +166,14 @@ class WorkerDialer:
 
     def _take(self, frame: Envelope, link: WorkerConnection) -> None:
         match frame.k:
-            case "entry":
-                entry = decode(frame, wire.Entry)
-                self._receiver.ingest_entry(entry.seq, entry.promise)
+            case "entries":
+                for seq, promise in decode(frame, wire.Entries).entries:
+                    self._receiver.ingest_entry(seq, promise)
             case "tables":
                 self._receiver.ingest_tables(decode(frame, wire.Tables))
-            case "event":
-                self._receiver.ingest_event(decode(frame, wire.EventBody).event)
+            case "events":
+                for event in decode(frame, wire.Events).events:
+                    self._receiver.ingest_event(event)
             case "ignored":
                 ignored = decode(frame, wire.Ignored)
                 self._receiver.ignored(ignored.reason, ignored.count)

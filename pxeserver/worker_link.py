@@ -14,7 +14,7 @@ import os
 import socket
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from pxeserver import channel as wire
 from pxeserver import logs
@@ -28,6 +28,7 @@ from pxeserver.worker import BootWorker
 from pxeserver.worker_keep import Keeper, kept
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 EVENTS_KEPT = 20_000
 """Events that wait for a control process that is away: some minutes of a rack booting."""
@@ -36,6 +37,10 @@ _ENTRIES_QUEUED = 10_000
 up.
 """
 _BATCH = 256
+"""Events or entries in one frame."""
+GATHER_SECONDS = 0.02
+"""How long a first event or entry waits for company: a frame costs both ends more than what is in it.
+Questions do not wait."""
 ANSWER_SECONDS = 2.5
 """A machine is told to come again after 3 s where the control process took longer than this."""
 _TAKEN_OVER = (PromiseKind.STATE, PromiseKind.LEASE)
@@ -64,6 +69,7 @@ class ControlLink:
         self._behind = False
         self._ignored: Counter[str] = Counter()
         self._wake = asyncio.Event()
+        self._gathering = False
         self._numbers = itertools.count(1)
         self._questions: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
         self._table: NodeTable | None = None
@@ -84,7 +90,7 @@ class ControlLink:
         if len(self._events) == EVENTS_KEPT:
             self.dropped += 1
         self._events.append(event)
-        self._wake.set()
+        self._send_soon()
 
     def ignored(self, ignore: Ignore) -> None:
         """Count a silence; counts travel once a second."""
@@ -98,7 +104,7 @@ class ControlLink:
         if len(self._entries) > _ENTRIES_QUEUED:
             self._entries.clear()
             self._behind = True
-        self._wake.set()
+        self._send_soon()
 
     async def ask(self, kind: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Ask; ControlAway where nobody is there, answers in time, or can answer."""
@@ -121,6 +127,15 @@ class ControlLink:
         if self._channel is not None:
             self._frames.append(encode(kind, body))
             self._wake.set()
+
+    def _send_soon(self) -> None:
+        if self._channel is not None and not self._gathering:
+            self._gathering = True
+            asyncio.get_running_loop().call_later(GATHER_SECONDS, self._gathered)
+
+    def _gathered(self) -> None:
+        self._gathering = False
+        self._wake.set()
 
     # -------------------------------------------------------------------------------------- the connection
 
@@ -209,10 +224,9 @@ class ControlLink:
                 self._wake.clear()
                 while (batch := self._next_batch()) or self._frames:
                     # Questions have a machine waiting for their answer: they go before the timeline.
-                    while self._frames:
-                        channel.send_frame(self._frames.popleft())
-                    for kind, body in batch:
-                        channel.send(kind, body)
+                    frames = [*self._frames, *(encode(kind, body) for kind, body in batch)]
+                    self._frames.clear()
+                    channel.send_frame(b"".join(frames))
                     await channel.drain()
         except ConnectionError:
             return  # the receiving side sees it too, and ends the connection
@@ -225,12 +239,12 @@ class ControlLink:
             self._behind = False
             self._entries.extend(self._journal.pending(self._sent_seq))
         batch: list[tuple[str, object]] = []
-        while self._entries and len(batch) < _BATCH:
-            seq, promise = self._entries.popleft()
-            self._sent_seq = seq
-            batch.append(("entry", wire.Entry(seq, promise)))
-        while self._events and len(batch) < _BATCH:
-            batch.append(("event", wire.EventBody(self._events.popleft())))
+        if self._entries:
+            entries = _taken(self._entries)
+            self._sent_seq = entries[-1][0]
+            batch.append(("entries", wire.Entries(entries)))
+        if self._events:
+            batch.append(("events", wire.Events(_taken(self._events))))
         return batch
 
     # ----------------------------------------------------------------------- what the control process says
@@ -342,3 +356,8 @@ class ControlLink:
                 "log_lines_lost": logs.lost[0],
             }
             self.put("stats", wire.Stats(counters))
+
+
+def _taken(queue: deque[T]) -> list[T]:
+    """The oldest of a queue, at most _BATCH, which are taken from it."""
+    return [queue.popleft() for _ in range(min(_BATCH, len(queue)))]

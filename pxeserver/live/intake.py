@@ -37,7 +37,7 @@ ENTRIES_WAITING = 50_000
 """Journal entries kept meanwhile; with more the worker is asked to send them again later."""
 BATCH = 1000
 """Events or entries in one transaction: a fraction of a second."""
-GATHER_SECONDS = 0.05
+GATHER_SECONDS = 0.1
 """How long a first event waits for company: one fsync serves them all."""
 RETRY_SECONDS = 2.0
 
@@ -193,8 +193,7 @@ class Intake:
             # Before machines become nodes: these boots become the nodes' boots then.
             await AttemptLog(connection).add_events([*told, *events])
             await seen.store(edit, Machines(connection))
-            for node in changed:
-                await Nodes(connection).put_hardware(node.id, node.hardware)
+            await Nodes(connection).put_hardware({node.id: node.hardware for node in changed})
             await edit.finish()
         seen.remember()
         self._memory.accept(edit, self._pusher)

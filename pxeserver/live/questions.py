@@ -74,7 +74,7 @@ class Questions:
             await seen.store(edit, Machines(connection))
             await edit.finish()
             if changed is not None:
-                await Nodes(connection).put_hardware(changed.id, changed.hardware)
+                await Nodes(connection).put_hardware({changed.id: changed.hardware})
             node = node or next((n for n in edit.changed.values() if n is not None), None)
             node_id = node.id if node else None
             await Inventories(connection).add(machine.mac, node_id, str(body["attempt"]), now, inventory)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import case, delete, func, select, update
+from sqlalchemy import case, delete, func, null, select, update
+from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pxeserver.boot.diagnosis import silence
 from pxeserver.boot.model import Event, EventKind
 from pxeserver.storage.nodes import parts
+from pxeserver.storage.prepared import Prepared, json
 from pxeserver.storage.records import AttemptRecord
 from pxeserver.storage.tables import NodeRow
 from pxeserver.storage.tables_seen import AttemptEventRow, AttemptRow
@@ -41,12 +44,11 @@ class AttemptLog:
         known = await self._known_nodes(e.node_id for steps in grouped.values() for e in steps)
         await self._advance([_summary(attempt, steps, known) for attempt, steps in grouped.items()])
         counts = await self._counts(grouped)
-        rows: list[dict[str, Any]] = []
+        rows: list[tuple[Any, ...]] = []
         for attempt, steps in grouped.items():
             told = [step for step in steps if step.kind not in _UNTOLD]
             rows.extend(_event_row(step) for step in told[: max(0, MAX_EVENTS - counts.get(attempt, 0))])
-        if rows:
-            await self._connection.execute(upsert(AttemptEventRow).on_conflict_do_nothing(), rows)
+        await _ADD_EVENT.run(self._connection, rows)
 
     async def newest(
         self,
@@ -108,30 +110,7 @@ class AttemptLog:
 
     async def _advance(self, summaries: list[AttemptRecord]) -> None:
         """Bring the rows of attempts up to their newest steps."""
-        rows = [
-            {name: value for name, value in asdict(summary).items() if name != "timeline"}
-            for summary in summaries
-        ]
-        statement = upsert(AttemptRow)
-        new = statement.excluded
-        # An address is no answer to a boot that was ignored: why it was stays.
-        given, old = EventKind.ADDRESS_GIVEN.value, AttemptRow.stage
-        alone = (new.stage == given) & ((old == given) | (old == EventKind.IGNORED.value))
-        alone &= new.text == ""
-        changed = {
-            "last": func.max(AttemptRow.last, new.last),
-            "stage": new.stage,
-            "events": AttemptRow.events + new.events,
-            "node_id": func.coalesce(new.node_id, AttemptRow.node_id),
-            "address": func.coalesce(new.address, AttemptRow.address),
-            # A sign of life opens an attempt again that was thought to be over.
-            "closed": None,
-            "diagnosis": case((alone, AttemptRow.diagnosis), else_=new.diagnosis),
-            "text": case((alone, AttemptRow.text), else_=new.text),
-            "next_step": case((alone, AttemptRow.next_step), else_=new.next_step),
-        }
-        statement = statement.on_conflict_do_update(index_elements=["id"], set_=changed)
-        await self._connection.execute(statement, rows)
+        await _ADVANCE.run(self._connection, [_attempt_row(summary) for summary in summaries])
 
     async def _counts(self, attempts: Iterable[str]) -> dict[str, int]:
         """How many events each of these attempts has."""
@@ -149,6 +128,39 @@ class AttemptLog:
                 (await self._connection.scalars(select(NodeRow.id).where(NodeRow.id.in_(part)))).all()
             )
         return known
+
+
+def _advance() -> Insert:
+    """An attempt's row from its newest steps, over the row that is there."""
+    statement = upsert(AttemptRow)
+    new = statement.excluded
+    # An address is no answer to a boot that was ignored: why it was stays.
+    given, old = EventKind.ADDRESS_GIVEN.value, AttemptRow.stage
+    ignored = EventKind.IGNORED.value
+    alone = (new.stage == given) & ((old == given) | (old == ignored))
+    alone &= new.text == ""
+    changed = {
+        "last": func.max(AttemptRow.last, new.last),
+        "stage": new.stage,
+        "events": AttemptRow.events + new.events,
+        "node_id": func.coalesce(new.node_id, AttemptRow.node_id),
+        "address": func.coalesce(new.address, AttemptRow.address),
+        # A sign of life opens an attempt again that was thought to be over.
+        "closed": null(),
+        "diagnosis": case((alone, AttemptRow.diagnosis), else_=new.diagnosis),
+        "text": case((alone, AttemptRow.text), else_=new.text),
+        "next_step": case((alone, AttemptRow.next_step), else_=new.next_step),
+    }
+    return statement.on_conflict_do_update(index_elements=["id"], set_=changed)
+
+
+_ATTEMPT = tuple(f.name for f in fields(AttemptRecord) if f.name != "timeline")
+_attempt_row = attrgetter(*_ATTEMPT)
+_ADVANCE = Prepared(_ATTEMPT, _advance)
+_ADD_EVENT = Prepared(
+    ("attempt", "at", "kind", "mac", "node_id", "detail"),
+    lambda: upsert(AttemptEventRow).on_conflict_do_nothing(),
+)
 
 
 def _summary(attempt: str, steps: list[Event], known: set[int]) -> AttemptRecord:
@@ -172,12 +184,5 @@ def _summary(attempt: str, steps: list[Event], known: set[int]) -> AttemptRecord
     )
 
 
-def _event_row(event: Event) -> dict[str, Any]:
-    return {
-        "attempt": event.attempt,
-        "at": event.at,
-        "kind": event.kind.value,
-        "mac": event.mac,
-        "node_id": event.node_id,
-        "detail": dict(event.detail),
-    }
+def _event_row(event: Event) -> tuple[Any, ...]:
+    return (event.attempt, event.at, event.kind.value, event.mac, event.node_id, json(event.detail))

@@ -144,10 +144,12 @@ class Nodes:
         if consents:
             await self._connection.execute(insert(ConsentRow), consents)
 
-    async def put_hardware(self, node_id: int, hardware: Mapping[str, str]) -> None:
-        """Store what a machine told of its hardware. Seen, not decided: the version stays."""
-        statement = update(NodeRow).where(NodeRow.id == node_id)
-        await self._connection.execute(statement.values(hardware=dict(hardware)))
+    async def put_hardware(self, told: Mapping[int, Mapping[str, str]]) -> None:
+        """Store what machines told of their hardware, by node. Seen, not decided: the versions stay."""
+        if told:
+            statement = update(NodeRow).where(NodeRow.id == bindparam("this"))
+            rows = [{"this": node_id, "hardware": dict(hardware)} for node_id, hardware in told.items()]
+            await self._connection.execute(statement, rows)
 
     async def remove(self, node_id: int) -> None:
         """Remove a node and what hangs on it: MACs, consents, orders, inventories, state."""

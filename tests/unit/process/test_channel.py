@@ -34,7 +34,7 @@ from pxeserver.channel import (
     CatalogBody,
     Channel,
     ChannelError,
-    Entry,
+    Entries,
     Envelope,
     Nodes,
     decode,
@@ -89,7 +89,7 @@ def unframed(data: bytes) -> Envelope:
     [
         ("catalog", CatalogBody(CATALOG)),
         ("nodes", Nodes((NODE,), (STATE,), first=True, last=True)),
-        ("entry", Entry(9, PROMISE)),
+        ("entries", Entries([(9, PROMISE)])),
     ],
 )
 def test_every_value_comes_back_equal(kind: str, body: object) -> None:
@@ -102,10 +102,12 @@ async def test_frames_keep_their_order_and_the_end_is_none() -> None:
     one, two, raw = await pipe()
     raw.close()
     for seq in range(100):
-        one.send("entry", Entry(seq, PROMISE))
+        one.send("entries", Entries([(seq, PROMISE)]))
     await one.drain()
     await one.close()
-    seen = [decode(frame, Entry).seq for frame in [await two.receive() for _ in range(100)] if frame]
+    seen = [
+        decode(frame, Entries).entries[0][0] for frame in [await two.receive() for _ in range(100)] if frame
+    ]
     assert seen == list(range(100))
     assert await two.receive() is None
     await two.close()
@@ -113,7 +115,7 @@ async def test_frames_keep_their_order_and_the_end_is_none() -> None:
 
 async def test_a_frame_cut_off_is_the_end_and_not_half_a_frame() -> None:
     one, two, raw = await pipe()
-    raw.sendall(encode("entry", Entry(1, PROMISE))[:-3])
+    raw.sendall(encode("entries", Entries([(1, PROMISE)]))[:-3])
     raw.close()
     await one.close()
     assert await two.receive() is None
@@ -129,7 +131,7 @@ def test_foreign_bytes_raise_channel_error_only(data: bytes) -> None:
         await one.close()
         try:
             while (frame := await two.receive()) is not None:
-                decode(frame, Entry)
+                decode(frame, Entries)
         except ChannelError:
             pass
         finally:
