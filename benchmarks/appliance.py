@@ -48,7 +48,7 @@ class Appliance:
         """What the report prints."""
         return f"pxeserver run --event-loop {self._event_loop} --unknown {self._unknown} (dhcp.probe off)"
 
-    processes = "1 boot worker; beside it supervisor, control process and a spare worker"
+    processes = "1 boot worker; beside it supervisor and control process"
 
     @property
     def pid(self) -> int:
@@ -58,9 +58,9 @@ class Appliance:
         return self.process.pid
 
     def worker(self) -> int:
-        """The process id of the serving boot worker: the older of it and its spare."""
+        """The process id of the boot worker."""
         shown = subprocess.run(
-            ("pgrep", "-o", "-P", str(self.pid), "-f", "pxeserver.app worker"),
+            ("pgrep", "-o", "-P", str(self.pid), "-x", "pxe-worker"),
             capture_output=True,
             text=True,
             check=True,

@@ -20,11 +20,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
-from pxeserver import descriptors, logs, mounts, privileges
+from pxeserver import descriptors, forked, logs, mounts, privileges
 from pxeserver.config import ConfigErrors, Settings
 from pxeserver.notify import keep_watchdog_fed, notify
-from pxeserver.run import CONFIG, FLAGS, leave
-from pxeserver.supervisor import EXIT_CONFIGURATION, EXIT_HOPELESS, PARENT, WAIT
+from pxeserver.run import CONFIG, FLAGS
+from pxeserver.supervisor import EXIT_CONFIGURATION, EXIT_HOPELESS, PARENT
 
 log = logging.getLogger(__name__)
 
@@ -68,9 +68,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"pxeserver: {error}", file=sys.stderr)
         return EXIT_HOPELESS
     logs.start(name, settings.server.log_level)
+    with contextlib.suppress(OSError):  # what `ps` and `top` call it: the command line may be our parent's
+        Path("/proc/self/comm").write_text(f"pxe-{name}")
     body = _worker if name == "worker" else _control
-    if not _told_to_begin(name):
-        return 0
     try:
         with asyncio.Runner(loop_factory=_loop_factory(settings, name)) as runner:
             runner.run(_until_stopped(body, settings))
@@ -79,19 +79,6 @@ def main(arguments: list[str] | None = None) -> int:
         notify(STATUS=f"failed: {error}")
         return 1
     return 0
-
-
-def _told_to_begin(name: str) -> bool:
-    """A spare loads everything, then waits until it is needed; False where it never is."""
-    waits = os.environ.get(WAIT, "")
-    if not waits:
-        return True
-    if name == "worker":
-        import pxeserver.app_worker  # noqa: PLC0415 - this is what takes the time
-
-        del pxeserver
-    with os.fdopen(int(waits), "rb") as told:
-        return bool(told.read(2))
 
 
 def _mendable(error: Exception) -> bool:
@@ -137,6 +124,7 @@ async def _worker(settings: Settings, stop: asyncio.Event) -> None:
     parts = await WorkerParts.build(settings, descriptors.raise_limit())
     try:
         await parts.start()
+        forked.prepare()
         notify(READY="1")
         await run_all(*parts.endless(), keep_watchdog_fed(), stop=stop)
     finally:
@@ -150,6 +138,7 @@ async def _control(settings: Settings, stop: asyncio.Event) -> None:
     parts = await ControlParts.build(settings)
     try:
         await parts.start()
+        forked.prepare()
         notify(READY="1")
         await run_all(*parts.endless(), keep_watchdog_fed(), stop=stop)
     finally:
@@ -158,4 +147,4 @@ async def _control(settings: Settings, stop: asyncio.Event) -> None:
 
 
 if __name__ == "__main__":
-    leave(main())
+    forked.leave(main())

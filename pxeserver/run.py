@@ -17,12 +17,12 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from pxeserver import __version__, logs, netif, privileges, sockets
+from pxeserver import __version__, forked, logs, netif, privileges, sockets
 from pxeserver.claim import InUse, claim
 from pxeserver.config import Settings
 from pxeserver.config.admin import AdminSettings
@@ -104,6 +104,7 @@ def _run(settings: Settings, config: Path | None, flags: Mapping[str, Any]) -> i
     if config is not None:
         os.environ[CONFIG] = str(config.absolute())
     reports = Reports()
+    serve_as = _warm_up()
     children = (
         Child(
             "worker",
@@ -111,29 +112,34 @@ def _run(settings: Settings, config: Path | None, flags: Mapping[str, Any]) -> i
             ("dhcp", "proxydhcp", "tftp", "http", "worker"),
             longest_pause=1.0,
             heard=reports.heard,
-            has_spare=True,
+            entry=serve_as("worker"),
         ),
-        Child("control", command("control"), ("api", "agents", "admin", "pages"), 5.0, reports.heard),
+        Child(
+            "control",
+            command("control"),
+            ("api", "agents", "admin", "pages"),
+            longest_pause=5.0,
+            heard=reports.heard,
+            entry=serve_as("control"),
+        ),
     )
     supervisor = Supervisor(children, bound, server.run_dir, owner)
     try:
         code = asyncio.run(supervisor.run(_introduce(settings, choice, links, reports)))
     finally:
         _clean_up(settings, bound)
-    leave(code)
+    forked.leave(code)
 
 
-def leave(code: int) -> NoReturn:
-    """End this process at once with an exit code, when everything of it is closed.
-
-    Python would take its modules apart first: half a second of processor time in the control process, longer
-    on a busy machine than Ctrl-C may take.
+def _warm_up() -> Callable[[str], Callable[[], int]]:
+    """Load what the boot worker consists of, so that each child has it from its first moment and all of
+    them share the memory; returns how to become the child of a name.
     """
-    logs.stop()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(code)
+    from pxeserver import app, app_worker  # noqa: PLC0415 - app is made of this module
+
+    del app_worker
+    forked.prepare()
+    return lambda name: lambda: app.main([name])
 
 
 def own_name() -> str:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pxeserver import sockets
+from pxeserver.forked import Forked, Running, fork
 from pxeserver.notify import NotifyReceiver, notify
 
 log = logging.getLogger(__name__)
@@ -30,8 +31,6 @@ EXIT_HOPELESS = 3
 """A child's word that it cannot work on this host as it was started: ends the supervisor with exit code 1."""
 _SOURCE = str(Path(__file__).resolve().parent.parent)
 PARENT = "PXESERVER__PARENT"
-WAIT = "PXESERVER__WAIT"
-"""The descriptor on which a spare is told to begin."""
 WATCHDOG_SECONDS = 10.0
 """A loop that has not turned for so long serves nobody."""
 START_SECONDS = 60.0
@@ -46,27 +45,14 @@ _STEADY_SECONDS = 1.0
 class Life:
     """One process of a child, with the supervisor's end of its notifications."""
 
-    process: asyncio.subprocess.Process
+    process: Running
     receiver: asyncio.DatagramTransport
     address: Path
-    go: int | None = None
-    """A pipe on which a spare is told to begin."""
-
-    def begin(self) -> None:
-        """Let a spare begin to serve."""
-        if self.go is not None:
-            with contextlib.suppress(BrokenPipeError):
-                os.write(self.go, b"go")
-            os.close(self.go)
-            self.go = None
 
     def close(self) -> None:
         """Let go of what is left when the process has ended."""
         self.receiver.close()
         self.address.unlink(missing_ok=True)
-        if self.go is not None:
-            os.close(self.go)
-            self.go = None
 
 
 @dataclass(slots=True)
@@ -79,12 +65,11 @@ class Child:
     longest_pause: float
     heard: Callable[[str, Mapping[str, str]], None]
     """Called with the child's name and the fields of each of its notifications."""
-    has_spare: bool = False
-    """Whether a second process waits beside it with everything loaded: it takes over in a tenth of a
-    second, where a start takes one, or several on a busy host. Costs its memory, about 50 MB.
+    entry: Callable[[], int] | None = None
+    """What a child does that is forked instead of started by `command`: it has everything loaded that this
+    process has, shares that memory, and serves in a tenth of a second where a start takes one.
     """
     life: Life | None = None
-    spare: Life | None = None
     starts: int = 0
     ready_at: float | None = None
     last_ping: float = field(default_factory=time.monotonic)
@@ -127,8 +112,6 @@ class Supervisor:
         async with asyncio.TaskGroup() as group:
             for child in self._children:
                 group.create_task(self._keep(child), name=child.name)
-                if child.has_spare:
-                    group.create_task(self._keep_spare(child), name=f"{child.name}-spare")
             company = group.create_task(_as_coroutine(beside)) if beside is not None else None
             await self._stop.wait()
             notify(STOPPING="1")
@@ -161,13 +144,8 @@ class Supervisor:
                 await asyncio.wait_for(self._stop.wait(), pause)
 
     async def _one_life(self, child: Child) -> int:
-        """Start the child, or let its spare begin; wait until it ends or has to be ended; its return code."""
-        life = child.spare if child.spare is not None and child.spare.process.returncode is None else None
-        if life is None:
-            life = await self._spawn(child, waits=False)
-        else:
-            life.begin()
-        child.spare = None
+        """Start the child; wait until it ends or has to be ended; its return code."""
+        life = await self._spawn(child)
         child.starts += 1
         child.ready_at = None
         child.last_ping = time.monotonic()
@@ -179,17 +157,15 @@ class Supervisor:
             watch.cancel()
             life.close()
 
-    async def _spawn(self, child: Child, *, waits: bool) -> Life:
-        """Start a process; one that `waits` gets ready, and begins to serve when it is told to."""
+    async def _spawn(self, child: Child) -> Life:
+        """Start a process."""
         self._lives += 1
         listed, fds = sockets.hand_down(self._bound, child.socket_names)
         address = self._run_dir / f"notify-{child.name}-{self._lives}.sock"
-        told, tells = os.pipe() if waits else (None, None)
         environ = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("LISTEN_", "WATCHDOG_"))},
             sockets.ENVIRONMENT: listed,
             PARENT: str(os.getpid()),
-            WAIT: str(told) if told is not None else "",
             # The same code as ours, also in a source tree that is not installed.
             "PYTHONPATH": os.pathsep.join(filter(None, (_SOURCE, os.environ.get("PYTHONPATH")))),
             "NOTIFY_SOCKET": str(address),
@@ -197,39 +173,24 @@ class Supervisor:
         }
         receiver = await self._listen(child, address)
         try:
-            process = await asyncio.create_subprocess_exec(
-                *child.command,
-                env=environ,
-                pass_fds=fds if told is None else (*fds, told),
-                stdin=asyncio.subprocess.DEVNULL,
-                start_new_session=True,
-                cwd="/",
-            )
+            process = await self._start(child, environ, fds)
         except BaseException:
             receiver.close()
             address.unlink(missing_ok=True)
             raise
-        finally:
-            if told is not None:
-                os.close(told)
-        return Life(process, receiver, address, tells)
+        return Life(process, receiver, address)
 
-    async def _keep_spare(self, child: Child) -> None:
-        """Once the child serves, have the next one ready beside it."""
-        while not self._stop.is_set():
-            if child.spare is not None and child.spare.process.returncode is not None:
-                child.spare.close()
-                child.spare = None
-            if child.ready_at is not None and child.spare is None:
-                with contextlib.suppress(OSError):  # tried again in a second, as when it dies
-                    child.spare = await self._spawn(child, waits=True)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), 1.0)
-        if child.spare is not None:
-            with contextlib.suppress(ProcessLookupError):
-                child.spare.process.kill()
-            await child.spare.process.wait()
-            child.spare.close()
+    async def _start(self, child: Child, environ: Mapping[str, str], fds: tuple[int, ...]) -> Running:
+        if child.entry is not None:
+            return Forked(fork(child.entry, environ, fds))
+        return await asyncio.create_subprocess_exec(
+            *child.command,
+            env=environ,
+            pass_fds=fds,
+            stdin=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+            cwd="/",
+        )
 
     async def _listen(self, child: Child, address: Path) -> asyncio.DatagramTransport:
         sock = self._notify_socket(address)
@@ -256,7 +217,7 @@ class Supervisor:
                 notify(READY="1")
         child.heard(child.name, fields)
 
-    async def _watch(self, child: Child, process: asyncio.subprocess.Process) -> None:
+    async def _watch(self, child: Child, process: Running) -> None:
         """End the process when we are to stop, or when it has been silent for too long."""
         while not self._stop.is_set():
             limit = WATCHDOG_SECONDS if child.ready_at is not None else START_SECONDS

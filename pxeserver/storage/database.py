@@ -57,7 +57,7 @@ class Database:
             try:
                 if revision != schema.head():
                     async with writer.begin() as connection:
-                        await connection.run_sync(schema.upgrade)
+                        await connection.run_sync(schema.create if revision is None else schema.upgrade)
                 # A connection that is held can still copy the file out when it is deleted while we run.
                 async with reader.connect() as connection:
                     await connection.get_raw_connection()

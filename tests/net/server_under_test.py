@@ -208,7 +208,7 @@ class Server:
         return self.process.text() if self.process else ""
 
     def pids(self, child: str) -> list[int]:
-        """The process ids of the "worker" or "control" children, the serving one first, then its spare."""
+        """The process ids of the "worker" or "control" children: one, or none between two lives."""
         if self.process is None:
             return []
         found = []
@@ -216,7 +216,7 @@ class Server:
             # nsenter replaces itself by the program, so this is the supervisor.
             for process in psutil.Process(self.process.pid).children():
                 with suppress(psutil.NoSuchProcess):
-                    if process.cmdline()[-2:] == ["pxeserver.app", child]:
+                    if process.name() == f"pxe-{child}":
                         found.append((process.create_time(), process.pid))
         return [pid for _, pid in sorted(found)]
 

@@ -18,13 +18,14 @@ _NOT_DISPLAYED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 class Body(BaseModel):
     """What all request bodies and queries share."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    # Built when they are first used: most servers never need most of them.
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True)
 
 
 class View(BaseModel):
     """What all answers share."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True, defer_build=True)
 
 
 def mac(text: str) -> str:

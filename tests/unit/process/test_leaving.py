@@ -9,7 +9,7 @@ import textwrap
 PROGRAM = """
     import atexit, logging, sys, threading, time
     from pxeserver import logs
-    from pxeserver.run import leave
+    from pxeserver.forked import leave
 
     logs.start("control", "info")
     atexit.register(time.sleep, 30)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pxeserver import supervisor
+from pxeserver.notify import notify
 from pxeserver.supervisor import Child, Supervisor
 
 pytestmark = pytest.mark.slow
@@ -78,27 +79,52 @@ async def test_a_killed_child_is_back_at_once(tmp_path: Path) -> None:
             assert time.monotonic() - began < 2
 
 
-async def test_a_spare_takes_over_and_gets_a_spare_itself(tmp_path: Path) -> None:
+async def test_a_forked_child_is_one_like_any_other(tmp_path: Path) -> None:
+    def serve() -> int:
+        stderr = Path("/proc/self/fd/2").readlink()
+        kept = [fd.readlink() for fd in Path("/proc/self/fd").iterdir() if fd.exists() or fd.is_symlink()]
+        held = [link for link in kept if str(link).startswith(("socket:", "anon_inode:")) and link != stderr]
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(7))
+        notify(
+            READY="1",
+            PID=str(os.getpid()),
+            HELD=str(len(held)),
+            SESSION=str(os.getsid(0)),
+            CWD=str(Path.cwd()),
+        )
+        while True:
+            signal.pause()
+
     heard = Heard()
-    waits = (
-        "import os; w = os.environ['PXESERVER__WAIT'];"
-        " told = os.read(int(w), 2) if w else b'go'; told or os._exit(0);"
-    )
-    one = child(waits + READY + "time.sleep(60)", heard)
-    one.has_spare = True
+    one = Child("one", (), (), 1.0, heard, entry=serve)
     async with running(tmp_path, one):
         for life in range(3):
             pid = await heard.pid(life)
-            async with asyncio.timeout(20):
-                while one.spare is None:
-                    await asyncio.sleep(0.05)
-            spare = one.spare.process.pid
-            assert len(heard.pids()) == life + 1
+            told = heard.fields[-1][1]
+            assert (told["SESSION"], told["CWD"]) == (str(pid), "/")
+            # Neither the loop's own sockets nor those of the supervisor's side of notifications.
+            assert told["HELD"] == "0"
+            began = time.monotonic()
             os.kill(pid, signal.SIGKILL)
-            assert await heard.pid(life + 1) == spare
-            last = spare
-    assert gone(last)
-    assert one.spare is None or gone(one.spare.process.pid)
+            await heard.pid(life + 1)
+            assert time.monotonic() - began < 1
+        assert one.life is not None
+        last = one.life.process
+    assert gone(last.pid)
+    assert last.returncode == 7
+
+
+async def test_a_forked_child_that_raises_ends_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> int:
+        raise RuntimeError("no good")
+
+    one = Child("one", (), (), 1.0, Heard(), entry=fail)
+    async with running(tmp_path, one), asyncio.timeout(20):
+        while one.starts < 3:
+            await asyncio.sleep(0.02)
+    assert "no good" in capfd.readouterr().err
 
 
 async def test_one_child_that_cannot_start_leaves_the_other_alone(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, text
+from sqlalchemy.engine import Connection
 
 from pxeserver.storage import database_file, schema, tables_cluster, tables_seen
 from pxeserver.storage.database import Database
@@ -56,6 +57,39 @@ def test_the_migrations_make_the_declared_tables() -> None:
         schema.upgrade(connection)
         context = MigrationContext.configure(connection, opts={"render_as_batch": True})
         assert compare_metadata(context, Base.metadata) == []
+
+
+def test_a_new_database_is_what_the_migrations_make() -> None:
+    made = []
+    for how in (schema.create, schema.upgrade):
+        engine = create_engine("sqlite://")
+        with engine.begin() as connection:
+            how(connection)
+            made.append(layout(connection))
+    assert made[0] == made[1]
+    assert "nodes" in made[0]
+
+
+def layout(connection: Connection) -> dict[str, object]:
+    """Tables with their columns, indexes and references, as SQLite understands them."""
+    tables = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'")).scalars().all()
+    told: dict[str, object] = {}
+    for table in tables:
+        columns = connection.execute(
+            text(f"SELECT name, type, \"notnull\", pk FROM pragma_table_info('{table}')")
+        )
+        indexes = connection.execute(
+            text(
+                "SELECT CASE origin WHEN 'c' THEN l.name END, \"unique\", origin, group_concat(i.name)"
+                f" FROM pragma_index_list('{table}') l, pragma_index_info(l.name) i GROUP BY l.name"
+            )
+        )
+        keys = connection.execute(
+            text(f'SELECT "table", "from", "to", on_delete FROM pragma_foreign_key_list(\'{table}\')')
+        )
+        told[table] = tuple({tuple(row) for row in rows} for rows in (columns, indexes, keys))
+    told["rows"] = {t: connection.execute(text(f'SELECT * FROM "{t}"')).all() for t in tables}
+    return told
 
 
 def test_a_declared_column_without_a_migration_is_noticed() -> None:
