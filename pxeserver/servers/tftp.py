@@ -9,28 +9,37 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
-import random
+import os
 from dataclasses import dataclass
 
 from pxeserver.boot.model import Ignore, Interface, Reason
 from pxeserver.protocols.tftp import packet
+from pxeserver.protocols.tftp.outcome import End
 from pxeserver.protocols.tftp.packet import ErrorCode, MalformedPacket, Request
-from pxeserver.protocols.tftp.transfer import End, Transfer
+from pxeserver.protocols.tftp.transfer import Transfer
 from pxeserver.protocols.tftp.transfers import Admission, Entry, Peer, Transfers
-from pxeserver.servers import tftp_socket
 from pxeserver.servers.plane import Plane
 from pxeserver.servers.tftp_access import ServedLinks
+from pxeserver.servers.tftp_batch import Batch, open_batch
+from pxeserver.servers.tftp_clock import Alarm
 from pxeserver.servers.tftp_content import Resolve
+from pxeserver.servers.tftp_ports import bind_within
 from pxeserver.servers.tftp_report import Delivery, Reporter
 from pxeserver.servers.tftp_requests import Granted, Requests, TftpOptions
 from pxeserver.servers.tftp_socket import Ancillary, Destination, TftpSocket, destination, leave_from
+from pxeserver.servers.tftp_vectors import AT_ONCE
 
 log = logging.getLogger(__name__)
 
 DATAGRAMS_A_TURN = 128
 """Read at most this many before other work of the event loop has its turn."""
+
+LONGEST_TURN = 0.001
+"""The same in seconds, where few transfers run and each batch is waited for."""
+
+FEW = 2
+"""So many transfers are waited for by looking again and again: more keep the server busy by themselves."""
 
 STRAY_ERRORS_A_SECOND = 100
 """ERROR 5 answers to packets of no transfer; more of them are a flood, and get nothing."""
@@ -66,8 +75,7 @@ class TftpServer:
         self._transfers: Transfers[Delivery] = Transfers(self._options.limits)
         self._reporter = Reporter(plane)
         self._main: TftpSocket | None = None
-        self._timer: asyncio.Handle | None = None
-        self._timer_at = 0.0
+        self._batch: Batch | None = None
         self._progress_timer: asyncio.TimerHandle | None = None
         self._unread = False
         self._postponed = 0
@@ -90,7 +98,11 @@ class TftpServer:
         """Serve on this socket, which is the server's from now on; `loop` is the running one by default."""
         self._loop = loop or asyncio.get_running_loop()
         self._main = sock
-        self._loop.add_reader(sock.fileno(), self._readable, sock)
+        self._alarm = Alarm(self._loop, self._transfers.next_timer, self._on_timer)
+        if self._options.port_range is None:
+            self._batch = open_batch(sock, self._transfers.schedule)
+        read = self._readable if self._batch is None else self._readable_in_batches
+        self._loop.add_reader(sock.fileno(), read, sock)
         self._idle.set()
 
     async def stop(self, grace: float = 0.0) -> None:
@@ -104,37 +116,62 @@ class TftpServer:
         now = self._loop.time()
         for entry in self._transfers.end_all(End.STOPPED, "server is stopping"):
             self._after(entry, now)
-        for timer in (self._timer, self._progress_timer):
-            if timer is not None:
-                timer.cancel()
+        self._flush(now)
+        self._alarm.cancel()
+        if self._progress_timer is not None:
+            self._progress_timer.cancel()
         if self._main is not None:
             self._close(self._main)
 
     # ---------------------------------------------------------------------------------------- datagrams in
 
+    def _readable_in_batches(self, sock: TftpSocket) -> None:
+        batch = self._batch
+        if batch is None:
+            return
+        now = self._loop.time()
+        until = now + LONGEST_TURN
+        received = count = batch.receive()
+        sock.troubled |= not count  # woken up for something else
+        while received:
+            now = self._loop.time()
+            left, ended = batch.go_on(received, now)
+            for entry in ended:
+                self._after(entry, now)
+            for index in left:
+                self._take(sock, batch.datagram(index), now)
+            self._flush(now)
+            received = batch.linger(self._loop.time, until) if 0 < self.active <= FEW else 0
+        self._unread = count == AT_ONCE
+        self._unreachable(sock, now)
+        self._alarm.set()
+
     def _readable(self, sock: TftpSocket) -> None:
         now = self._loop.time()
-        find = self._transfers.find
         seen = 0
         while seen < DATAGRAMS_A_TURN and sock.fileno() >= 0:
             received = sock.receive()
             if received is None:
                 break
             seen += 1
-            datagram, ancillary, peer = received
-            entry = find(peer)
-            if entry is not None and entry.owner.sock is sock and datagram[:2] not in _REQUESTS:
-                try:
-                    entry.transfer.receive(datagram, now)
-                except MalformedPacket:
-                    self._plane.ignored(Ignore(Reason.MALFORMED, peer[0]))
-                self._after(entry, now)
-            else:
-                self._not_of_a_transfer(sock, datagram, ancillary, peer)
+            self._take(sock, received, now)
         self._unreachable(sock, now)
         if sock is self._main:
             self._unread = seen == DATAGRAMS_A_TURN
-        self._arm()
+        self._alarm.set()
+
+    def _take(self, sock: TftpSocket, received: tuple[bytes, Ancillary, Peer], now: float) -> None:
+        """One datagram: for the transfer of its sender, or a new request."""
+        datagram, ancillary, peer = received
+        entry = self._transfers.find(peer)
+        if entry is None or entry.owner.sock is not sock or datagram[:2] in _REQUESTS:
+            self._not_of_a_transfer(sock, datagram, ancillary, peer)
+            return
+        try:
+            entry.transfer.receive(datagram, now)
+        except MalformedPacket:
+            self._plane.ignored(Ignore(Reason.MALFORMED, peer[0]))
+        self._after(entry, now)
 
     def _not_of_a_transfer(self, sock: TftpSocket, datagram: bytes, ancillary: Ancillary, peer: Peer) -> None:
         """A request, or a packet that belongs to no transfer of its sender on this port."""
@@ -214,7 +251,10 @@ class TftpServer:
         transfer = Transfer(granted.mapping.view, granted.agreement, now, self._options.timing)
         delivery = Delivery(granted, sock, leave_from(local), self._plane.now())
         self._idle.clear()
-        self._after(self._transfers.add(peer, transfer, arrival.datagram, delivery), now)
+        entry = self._transfers.add(peer, transfer, arrival.datagram, delivery)
+        if self._batch is not None:
+            self._batch.add(entry, local)
+        self._after(entry, now)
         if self._progress_timer is None:
             self._progress_timer = self._loop.call_later(PROGRESS_SECONDS, self._report_progress)
 
@@ -223,19 +263,10 @@ class TftpServer:
         or descriptor free."""
         if self._options.port_range is None:
             return arrival.sock
-        first, last = self._options.port_range
-        ports = range(first, last + 1)
-        for port in random.sample(ports, min(len(ports), 50)):
-            try:
-                sock = tftp_socket.bind(arrival.where.local, port, shared=False)
-            except OSError as fault:
-                if fault.errno in (errno.EMFILE, errno.ENFILE):
-                    log.error("tftp no socket for a transfer address=%s error=%s", arrival.peer[0], fault)
-                    return None
-                continue
+        sock = bind_within(self._options.port_range, arrival.where.local, arrival.peer[0])
+        if sock is not None:
             self._loop.add_reader(sock.fileno(), self._readable, sock)
-            return sock
-        return None
+        return sock
 
     def _unreachable(self, sock: TftpSocket, now: float) -> None:
         """End the transfers of clients that ICMP says are gone."""
@@ -250,26 +281,41 @@ class TftpServer:
     def _after(self, entry: Entry[Delivery], now: float, *, quietly: bool = False) -> None:
         """Something happened to a transfer: send what it wants to send, and see whether it began or ended."""
         transfer, delivery = entry.transfer, entry.owner
-        outgoing = transfer.packets_to_send()
-        if outgoing and not quietly:
+        if quietly:
+            transfer.packets_to_send()
+        elif transfer.words or self._batch is None or not self._batch.put(entry):
             try:
-                delivery.sock.send(outgoing, entry.peer, delivery.ancillary)
+                delivery.sock.send(transfer.packets_to_send(), entry.peer, delivery.ancillary)
             except OSError as fault:
-                log.error("tftp cannot send address=%s file=%r error=%s", entry.peer[0], delivery.name, fault)
-                transfer.stop(End.FAULT, "the server cannot send the file")
-                # Where the content is at fault (a disk error under the mapping) the client can still be told.
-                with contextlib.suppress(OSError):
-                    delivery.sock.send(transfer.packets_to_send(), entry.peer, delivery.ancillary)
+                self._fault(entry, fault)
         if entry.half_open and transfer.proven:
             self._reporter.started(entry)
         self._transfers.touched(entry)
         if transfer.done:
             self._transfers.remove(entry, now)
+            if self._batch is not None:
+                self._batch.remove(entry)
             self._reporter.ended(entry)
             if delivery.sock is not self._main:
                 self._close(delivery.sock)
             if not self.active:
                 self._idle.set()
+
+    def _flush(self, now: float) -> None:
+        """Let go what was put together for one call."""
+        for entry, error in self._batch.flush() if self._batch is not None else ():
+            if not entry.transfer.done:
+                self._fault(entry, OSError(error, os.strerror(error)))
+                self._after(entry, now)
+
+    def _fault(self, entry: Entry[Delivery], fault: OSError) -> None:
+        """The kernel refuses this transfer's packets. Where the content is at fault (a disk error under the
+        mapping) the client can still be told."""
+        delivery = entry.owner
+        log.error("tftp cannot send address=%s file=%r error=%s", entry.peer[0], delivery.name, fault)
+        entry.transfer.stop(End.FAULT, "the server cannot send the file")
+        with contextlib.suppress(OSError):
+            delivery.sock.send(entry.transfer.packets_to_send(), entry.peer, delivery.ancillary)
 
     def _refuse(self, arrival: _Arrival, code: ErrorCode, message: str) -> None:
         error = packet.encode(packet.Error(code, message))
@@ -286,34 +332,19 @@ class TftpServer:
 
     # ---------------------------------------------------------------------------------------------- timers
 
-    def _arm(self) -> None:
-        """Have the loop call us when the first transfer's timer comes."""
-        due = self._transfers.next_timer()
-        if self._timer is not None:
-            if due is not None and self._timer_at <= due:
-                return  # it comes early enough, and is set anew then
-            self._timer.cancel()
-            self._timer = None
-        if due is not None:
-            self._wake_at(due)
-
-    def _wake_at(self, when: float) -> None:
-        self._timer_at = when
-        self._timer = self._loop.call_at(when, self._on_timer)
-
     def _on_timer(self) -> None:
-        self._timer = None
         now = self._loop.time()
         if self._unread and self._postponed < MOST_POSTPONEMENTS:
             # Resending to all whose ACKs we have not read yet would make a busy moment a storm.
             self._postponed += 1
-            self._wake_at(now + 0.001)
+            self._alarm.ring_at(now + 0.001)
             return
         self._postponed = 0
         for entry in self._transfers.due(now):
             entry.transfer.handle_timer(now)
             self._after(entry, now)
-        self._arm()
+        self._flush(now)
+        self._alarm.set()
 
     def _report_progress(self) -> None:
         self._progress_timer = None

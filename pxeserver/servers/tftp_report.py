@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pxeserver.boot.model import Event, EventKind, FileRef, Ignore, Reason
-from pxeserver.protocols.tftp.transfer import End
+from pxeserver.protocols.tftp.outcome import End
 from pxeserver.protocols.tftp.transfers import Entry, Peer
 from pxeserver.servers.plane import Plane
 from pxeserver.servers.tftp_content import Served

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pxeserver.protocols.tftp.transfer import Outgoing
+from pxeserver.protocols.tftp.blocks import Outgoing
 
 Peer = tuple[str, int]
 Ancillary = list[tuple[int, int, bytes]]
@@ -40,14 +40,14 @@ LARGEST_DATAGRAM = 2048
 BUFFER_BYTES = 4 * 1024 * 1024
 """Asked for in both directions: a boot storm's ACKs and windows arrive in bursts."""
 
-_LARGEST_BATCH = 65000
+LARGEST_BATCH = 65000
 """Bytes of one segmented send; the kernel takes less than 64 KiB (udp(7), UDP_SEGMENT)."""
 
-_MOST_SEGMENTS = 64
+MOST_SEGMENTS = 64
 
 _ANCILLARY_ROOM = socket.CMSG_SPACE(_PKTINFO.size)
 
-_PENDING = {
+PENDING = {
     errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENONET,
     errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.EPROTO,
 }  # fmt: skip
@@ -56,7 +56,7 @@ _PENDING = {
 What the kernel makes of ICMP messages (icmp_err_convert in net/ipv4/icmp.c), which any host may send.
 """
 
-_LOST = {errno.EAGAIN, errno.EINTR, errno.ENOBUFS, errno.EPERM}
+LOST = {errno.EAGAIN, errno.EINTR, errno.ENOBUFS, errno.EPERM}
 """Errors of a packet that did not go out: no room, or the host's own firewall dropped it."""
 
 
@@ -76,9 +76,14 @@ class TftpSocket:
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
-        self._segmenting = True
+        self.descriptor = sock.fileno()
+        self.segmenting = True
+        """The kernel cuts windows into frames for us."""
         self.blocked = 0
         """Sends the kernel did not take at once."""
+        self.troubled = True
+        """`unreachable_peers` may have something to tell: an ICMP error was met in place of a datagram, or
+        the socket was readable without one."""
         # ICMP errors make the socket itself look broken to its watcher, and uvloop stops watching at the
         # first. An epoll object is readable whenever its socket is, and never broken.
         self._watched = select.epoll()
@@ -108,6 +113,7 @@ class TftpSocket:
         """Close; closing twice is harmless."""
         self._watched.close()
         self._socket.close()
+        self.descriptor = -1
 
     def receive(self) -> tuple[bytes, Ancillary, Peer] | None:
         """The next datagram, None when there is none. Pending ICMP errors stay for `unreachable_peers`."""
@@ -117,8 +123,9 @@ class TftpSocket:
             except (BlockingIOError, InterruptedError):
                 return None
             except OSError as fault:
-                if fault.errno not in _PENDING:
+                if fault.errno not in PENDING:
                     raise
+                self.troubled = True
                 continue
             return data, ancillary, peer
         return None
@@ -130,14 +137,17 @@ class TftpSocket:
             return self._send(packets[0], peer, ancillary)
         if not packets:
             return True
-        if self._segmenting:
+        if self.segmenting:
             return self._send_segmented(packets, peer, ancillary)
         return all(self._send(p, peer, ancillary) for p in packets)
 
     def unreachable_peers(self) -> list[Peer]:
         """Clients whose ports are closed, as ICMP told since the last call. Empties the socket's error
-        queue."""
+        queue; asks the kernel only where there was trouble."""
         closed: list[Peer] = []
+        if not self.troubled:
+            return closed
+        self.troubled = False
         while True:
             try:
                 _, ancillary, _, peer = self._socket.recvmsg(0, 512, socket.MSG_ERRQUEUE)
@@ -153,7 +163,7 @@ class TftpSocket:
 
     def _send_segmented(self, packets: Sequence[Outgoing], peer: Peer, ancillary: Ancillary) -> bool:
         segment = len(packets[0][0]) + len(packets[0][1])
-        step = max(1, min(_MOST_SEGMENTS, _LARGEST_BATCH // segment))
+        step = max(1, min(MOST_SEGMENTS, LARGEST_BATCH // segment))
         option = (socket.IPPROTO_UDP, _UDP_SEGMENT, struct.pack("@H", segment))
         for start in range(0, len(packets), step):
             batch = packets[start : start + step]
@@ -164,7 +174,7 @@ class TftpSocket:
                 if fault.errno not in (errno.EIO, errno.EINVAL, errno.EMSGSIZE):
                     raise
                 # The device does not cut for us (EIO), or the frames of the way to this peer are too small.
-                self._segmenting = fault.errno != errno.EIO
+                self.segmenting = fault.errno != errno.EIO
                 return all(self._send(p, peer, ancillary) for p in packets[start:])
             if not taken:
                 return False
@@ -178,10 +188,11 @@ class TftpSocket:
             try:
                 self._socket.sendmsg(pieces, ancillary, 0, peer)
             except OSError as fault:
-                if fault.errno in _LOST:
+                if fault.errno in LOST:
                     break
-                if fault.errno not in _PENDING:
+                if fault.errno not in PENDING:
                     raise
+                self.troubled = True
                 continue  # the error of an earlier packet is reported once, instead of sending this one
             return True
         self.blocked += 1

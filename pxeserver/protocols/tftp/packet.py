@@ -12,6 +12,7 @@ All numbers are 16 bit, big-endian.
 from __future__ import annotations
 
 import struct
+from array import array
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -96,8 +97,13 @@ Packet = Request | Data | Ack | Error | OptionAck
 
 _TWO_NUMBERS = struct.Struct(">HH")
 
-# One DATA header for each block number, made once: a header then costs one index on the path of every block.
-DATA_HEADERS: tuple[bytes, ...] = tuple(_TWO_NUMBERS.pack(Opcode.DATA, n) for n in range(65536))
+DATA_HEADERS = struct.pack(">131072H", *(half for n in range(65536) for half in (Opcode.DATA, n)))
+"""The DATA header of every block number, one after the other, made once: block n's is at 4n. The kernel can
+be pointed at it."""
+
+ACKS = array("I", struct.pack(">131072H", *(half for n in range(65536) for half in (Opcode.ACK, n))))
+"""The ACK of every block number as the machine reads its four bytes as one number: whether a datagram is the
+ACK that is waited for then takes one comparison."""
 
 
 def decode(datagram: bytes) -> Packet:

@@ -60,7 +60,10 @@ class Retransmission:
             self._variation += (abs(difference) - self._variation) / 4
             smoothed += difference / 8
         self.smoothed = smoothed
-        self.base = min(max(self._timing.floor, smoothed + 4 * self._variation), self._longest)
+        base = smoothed + 4 * self._variation
+        if base < self._timing.floor:  # noqa: PLR1730 - a call of max() for every block
+            base = self._timing.floor
+        self.base = base if base < self._longest else self._longest
         self._tries = 0
 
     def answered(self, since_last: float) -> None:

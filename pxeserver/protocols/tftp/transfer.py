@@ -5,102 +5,68 @@
     ... transfer.receive(datagram, now) / transfer.handle_timer(now) at transfer.next_timer(), then send again
     ... until transfer.done
 
-Blocks are counted from 1 without rollover inside; only on the wire they have 16 bits. A packet to send is a
+A packet to send is a
 header and a piece of the content, so that a block goes from the mapped file to the kernel without being
-copied here.
+copied here. An owner that can point the kernel at both itself takes the blocks by their numbers instead:
+
+    if acknowledgement == transfer.awaited: transfer.go_on(now)     # nearly always, and cheap
+    send blocks transfer.first to transfer.until - 1; transfer.first = transfer.until
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum
+import sys
 
 from pxeserver.protocols.tftp import packet
+from pxeserver.protocols.tftp.blocks import Blocks
 from pxeserver.protocols.tftp.negotiation import Agreement
-from pxeserver.protocols.tftp.packet import DATA_HEADERS, ErrorCode
+from pxeserver.protocols.tftp.outcome import End, Progress
+from pxeserver.protocols.tftp.packet import ACKS, ErrorCode
 from pxeserver.protocols.tftp.retransmission import Retransmission, Timing
-
-Outgoing = tuple[bytes, bytes | memoryview]
-"""Header and payload of one datagram."""
 
 _NOTHING = b""
 
+NO_ACK = -1
+"""Not any datagram's value."""
 
-class End(Enum):
-    """How a transfer ended."""
-
-    SENT = "sent"
-    PROBE = "probe"
-    """The client wanted the answer to its options only (the size, mostly) and ended it with ERROR: normal."""
-    ABORTED = "aborted"
-    """The client sent ERROR in the middle."""
-    TIMED_OUT = "timed-out"
-    UNANSWERED = "unanswered"
-    """The client never reacted to our first packet."""
-    UNREACHABLE = "unreachable"
-    """The client's port is closed (ICMP)."""
-    REPLACED = "replaced"
-    """The client began anew from the same port."""
-    DROPPED = "dropped"
-    """Half-open and the oldest when there was no more room."""
-    STOPPED = "stopped"
-    """The server stops."""
-    FAULT = "fault"
-    """The content could not be read."""
+NEVER = float("inf")
+"""The deadline of who waits for nothing."""
 
 
-@dataclass(slots=True)
-class Progress:
-    """What a transfer did so far."""
-
-    blocks_sent: int = 0
-    """DATA packets, resent ones counted each time."""
-    blocks_resent: int = 0
-    bytes_acked: int = 0
-
-
-class Transfer:
+class Transfer(Blocks):
     """The sending side of one RRQ. `content` must stay unchanged; `agreement` is what negotiate()
     returned."""
 
     __slots__ = (
         "_acked",
-        "_blksize",
-        "_content",
+        "_blocks_resent",
+        "_blocks_sent",
         "_fresh",
         "_gap_answered",
         "_half_open_tries",
         "_high",
-        "_last",
-        "_modulus",
+        "_losses",
         "_next",
         "_offer",
-        "_outgoing",
         "_progressed",
         "_repeated",
         "_retransmission",
         "_sent_at",
-        "_size",
         "_suspicious",
         "_timing",
         "_window",
+        "awaited",
         "deadline",
         "end",
         "error",
-        "progress",
         "proven",
     )  # fmt: skip
 
     def __init__(
         self, content: bytes | memoryview, agreement: Agreement, now: float, timing: Timing | None = None
     ) -> None:
-        self._content = content
-        self._size = len(content)
-        self._blksize = agreement.blksize
+        super().__init__(content, agreement)
         self._window = agreement.windowsize
-        # A content that fills its last block needs an empty one after it (RFC 1350 section 6).
-        self._last = self._size // self._blksize + 1
-        self._modulus = 65536 - agreement.rollover
         self._timing = timing or Timing()
         self._retransmission = Retransmission(self._timing, agreement.timeout)
         self._offer = agreement.answer
@@ -112,15 +78,17 @@ class Transfer:
         self._gap_answered = False
         self._suspicious = False
         self._half_open_tries = 0
-        self._outgoing: list[Outgoing] = []
+        self._blocks_sent = self._blocks_resent = self._losses = 0
+        self.awaited = NO_ACK
+        """The datagram, as the machine reads its four bytes as one number, that acknowledges everything in
+        flight where nothing is amiss: go_on() is what to do then. NO_ACK where receive() has to judge."""
         self._sent_at = self._progressed = now
-        self.deadline: float | None = None
+        self.deadline = NEVER
         self.proven = False
         """The client has answered, so its address is no invention."""
         self.end: End | None = None
         self.error = ""
         """The text of the ERROR that ended it, in whichever direction it went."""
-        self.progress = Progress()
         self._send_first(now)
 
     # -------------------------------------------------------------------------------------------- the machine
@@ -133,7 +101,7 @@ class Transfer:
     @property
     def confirmed(self) -> bool:
         """The client has acknowledged every block."""
-        return self._acked == self._last
+        return self._acked == self.last
 
     def age(self, now: float) -> float:
         """Seconds since anything new was acknowledged, or since the request."""
@@ -144,8 +112,8 @@ class Transfer:
         transfer goes on."""
         if self.end is not None:
             return
-        if len(datagram) == 4 and datagram[:2] == b"\0\4":
-            self._on_ack((datagram[2] << 8) | datagram[3], now)
+        if len(datagram) == 4 and int.from_bytes(datagram, sys.byteorder) == self.awaited:
+            self.go_on(now)
             return
         received = packet.decode(datagram)
         if isinstance(received, packet.Ack):
@@ -156,18 +124,44 @@ class Transfer:
         # ignoring them keeps a stray or forged datagram from stopping a boot (deviation 10). A repeated RRQ
         # is the caller's to judge.
 
-    def packets_to_send(self) -> list[Outgoing]:
-        """What has to go out now, in order; the next call starts empty."""
-        outgoing, self._outgoing = self._outgoing, []
-        return outgoing
+    def go_on(self, now: float) -> None:
+        """The ACK in `awaited` has come: all that was sent has arrived, each block sent once. The shortest
+        way through receive(), which nearly every block of every boot goes.
+        """
+        self._progressed = now
+        retransmission = self._retransmission
+        retransmission.measured(now - self._sent_at)
+        first = self._next
+        self._acked = first - 1
+        if first > self.last:
+            self._finish(End.SENT)
+            return
+        until = first + self._window
+        if until > self.last:
+            until = self.last + 1
+        self._blocks_sent += until - first
+        self._fresh = self.first = first
+        self._next = self.until = until
+        self._high = until - 1
+        self._sent_at = now
+        self._gap_answered = self._suspicious = False
+        self.deadline = now + retransmission.base
+        self.awaited = ACKS[until - 1] if until <= 65536 else ACKS[self.number(until - 1)]
+
+    @property
+    def progress(self) -> Progress:
+        """What it did so far."""
+        acked = self._acked
+        bytes_acked = self.size if acked == self.last else acked * self.blksize
+        return Progress(self._blocks_sent, self._blocks_resent, acked, bytes_acked, self._losses)
 
     def next_timer(self) -> float | None:
         """When handle_timer wants to be called, on the caller's clock; None once done."""
-        return self.deadline
+        return None if self.deadline == NEVER else self.deadline
 
     def handle_timer(self, now: float) -> None:
         """The time given by next_timer has come."""
-        if self.end is not None or self.deadline is None or now < self.deadline:
+        if self.end is not None or now < self.deadline:
             return
         patience = self._timing.give_up if self.proven else self._timing.half_open
         if now - self._progressed >= patience:
@@ -205,7 +199,7 @@ class Transfer:
         gone (deviation 12).
         """
         if self.end is None:
-            self._finish(End.SENT if self._high == self._last and self.proven else End.UNREACHABLE)
+            self._finish(End.SENT if self._high == self.last and self.proven else End.UNREACHABLE)
 
     def stop(self, end: End, message: str) -> None:
         """End it from this side, with an ERROR 0 to the client unless it is one that never answered."""
@@ -249,11 +243,9 @@ class Transfer:
         else:
             self._retransmission.answered(since)
         self._acked = acked = newest
-        if acked == self._last:
-            self.progress.bytes_acked = self._size
+        if acked == self.last:
             self._finish(End.SENT)
             return
-        self.progress.bytes_acked = acked * self._blksize
         self._gap_answered = False
         if acked < self._repeated:
             # The client may have had the first blocks of a repeated window already, and acknowledges each of
@@ -326,23 +318,25 @@ class Transfer:
 
     def _send_blocks(self, first: int, now: float) -> None:
         """Send from block `first` to the end of the window, and wait for an ACK from now on."""
-        end = min(self._acked + 1 + self._window, self._last + 1)
-        size, content, modulus, outgoing = self._blksize, self._content, self._modulus, self._outgoing
-        offset = (first - 1) * size
-        for block in range(first, end):
-            number = block & 0xFFFF if modulus == 65536 else (block - 1) % 65535 + 1
-            outgoing.append((DATA_HEADERS[number], content[offset : offset + size]))
-            offset += size
-        self.progress.blocks_sent += max(0, end - first)
+        until = min(self._acked + 1 + self._window, self.last + 1)
+        sent, known = max(0, until - first), max(0, min(until, self._high + 1) - first)
+        self._blocks_sent += sent
+        self._blocks_resent += known
+        self._losses += known > 0
         self._fresh = max(first, self._high + 1)
-        self.progress.blocks_resent += max(0, min(end, self._fresh) - first)
-        self._high = max(self._high, end - 1)
-        self._next = end
+        self._high = max(self._high, until - 1)
+        self.first, self.until = first, until
+        self._next = until
+        # What is in flight was sent once, its last block for the first time now: its ACK needs no judging.
+        plain = self.proven and self._fresh <= until - 1 and self._repeated <= until - 1
+        self.awaited = ACKS[self.number(until - 1)] if plain else NO_ACK
         self._sent_at = now
         self._suspicious = False
         self.deadline = now + self._retransmission.wait()
 
     def _finish(self, end: End) -> None:
         self.end = end
-        self.deadline = None
+        self.deadline = NEVER
+        self.awaited = NO_ACK
         self._outgoing = []
+        self.first = self.until

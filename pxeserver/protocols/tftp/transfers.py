@@ -13,7 +13,8 @@ from enum import Enum
 from itertools import count
 from typing import Generic, TypeVar
 
-from pxeserver.protocols.tftp.transfer import End, Transfer
+from pxeserver.protocols.tftp.outcome import End
+from pxeserver.protocols.tftp.transfer import NEVER, Transfer
 
 T = TypeVar("T")
 
@@ -59,7 +60,7 @@ class Entry(Generic[T]):
     transfer: Transfer
     request: bytes
     owner: T
-    due: float | None = None
+    due: float = NEVER
     """When the heap wakes it; not later than the transfer's own timer."""
     half_open: bool = True
 
@@ -128,8 +129,7 @@ class Transfers(Generic[T]):
         transfer = entry.transfer
         if entry.half_open and transfer.proven:
             self._opened(entry)
-        deadline = transfer.deadline
-        if deadline is not None and (entry.due is None or deadline < entry.due):
+        if transfer.deadline < entry.due:
             self.schedule(entry)
 
     def remove(self, entry: Entry[T], now: float) -> None:
@@ -165,13 +165,11 @@ class Transfers(Generic[T]):
             entry = self._running.get(peer)
             if entry is None or entry.due != when:
                 continue  # ended, or scheduled anew for an earlier time
-            entry.due = None
+            entry.due = NEVER
             deadline = entry.transfer.deadline
-            if deadline is None:
-                continue
             if deadline <= now:
                 ready.append(entry)
-            else:
+            elif deadline < NEVER:
                 # ACKs moved the deadline on; the heap is told only now, once for many ACKs.
                 self.schedule(entry)
         return ready
@@ -179,7 +177,7 @@ class Transfers(Generic[T]):
     def schedule(self, entry: Entry[T]) -> None:
         """Put the transfer's deadline into the heap."""
         entry.due = entry.transfer.deadline
-        if entry.due is not None:
+        if entry.due < NEVER:
             heapq.heappush(self._heap, (entry.due, next(self._order), entry.peer))
 
     def end_all(self, end: End, message: str) -> list[Entry[T]]:

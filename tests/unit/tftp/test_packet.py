@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+import sys
 
 import pytest
 
 from pxeserver.protocols.tftp.packet import (
+    ACKS,
     DATA_HEADERS,
     Ack,
     Data,
@@ -91,9 +93,10 @@ def test_what_cannot_be_written(value):
 
 
 def test_data_headers():
-    assert DATA_HEADERS[0] == b"\0\3\0\0"
-    assert DATA_HEADERS[65535] == b"\0\3\xff\xff"
-    assert len(DATA_HEADERS) == 65536
+    assert len(DATA_HEADERS) == 4 * 65536
+    for number in (0, 1, 255, 256, 65535):
+        assert DATA_HEADERS[4 * number :][:4] == b"\0\3" + number.to_bytes(2, "big")
+        assert ACKS[number] == int.from_bytes(b"\0\4" + number.to_bytes(2, "big"), sys.byteorder)
 
 
 def test_mutated_datagrams_raise_nothing_else():

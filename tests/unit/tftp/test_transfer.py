@@ -9,8 +9,9 @@ import random
 import pytest
 
 from pxeserver.protocols.tftp.negotiation import Agreement
+from pxeserver.protocols.tftp.outcome import End
 from pxeserver.protocols.tftp.packet import MalformedPacket
-from pxeserver.protocols.tftp.transfer import End, Transfer
+from pxeserver.protocols.tftp.transfer import Transfer
 
 RTT = 0.0002
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import select
 import socket
 
 import pytest
@@ -46,6 +47,10 @@ class Peer:
         if datagram[:2] == b"\0\1":
             self._last = b""  # another request may have the same answer
         self.socket.sendto(datagram, self.server)
+
+    def waiting(self) -> bool:
+        """Nothing has come yet."""
+        return not select.select([self.socket], [], [], 0)[0]
 
     async def hear_any(self, timeout: float = 5.0) -> bytes:
         """The next datagram, whatever it is."""

@@ -204,10 +204,10 @@ def test_a_file_that_is_replaced_is_sent_as_it_was_opened(run, tmp_path):
         new.write_bytes(b"x" * 10)
         new.rename(path)
         content = answer[4:]
-        (running,) = (entry.transfer.progress for entry in server._transfers)
+        (running,) = (entry.transfer for entry in server._transfers)
         for block in range(1, len(OCTETS) // 1468 + 1):
             if block == 69:  # as on a busy machine: the block comes twice
-                await until(lambda: running.blocks_resent)
+                await until(lambda: running.progress.blocks_resent)
             content += (await client.ask(ack(block)))[4:]
         client.tell(ack(len(OCTETS) // 1468 + 1))
         assert content == OCTETS
@@ -226,13 +226,13 @@ def test_every_datagram_carries_the_piece_its_number_names_also_when_resent(run,
         client, size = peer(), 1468
         await client.ask(rrq("octets", blksize=size, windowsize=windowsize))
         client.tell(ack(0))
-        (running,) = (entry.transfer.progress for entry in server._transfers)
+        (running,) = (entry.transfer for entry in server._transfers)
         seen, content, acked = 0, b"", 0
         while len(content) < len(OCTETS):
             # A client that is away until the server has sent what is in flight once more.
-            resent = running.blocks_resent
+            resent = running.progress.blocks_resent
             if acked % (8 * windowsize) == 0:
-                await until(lambda resent=resent: running.blocks_resent > resent)
+                await until(lambda resent=resent: running.progress.blocks_resent > resent)
             datagram = await client.hear_any()
             if datagram[:2] == b"\0\6":
                 continue

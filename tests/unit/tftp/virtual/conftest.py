@@ -93,6 +93,9 @@ class Faults:
 class VirtualSocket:
     """The server's socket; sends through a bad link to clients by address."""
 
+    descriptor = -1
+    """The kernel knows nothing of it, so nothing is sent in batches."""
+
     def __init__(self, loop: VirtualLoop, faults: Faults, seed: int = 0) -> None:
         self.loop, self.faults, self.random = loop, faults, random.Random(seed)
         self.clients: dict[tuple[str, int], object] = {}
