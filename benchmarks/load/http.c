@@ -3,6 +3,8 @@
  *
  *   -a host  -p port  -c connections  -t seconds  -w warm-up seconds  -k keep connections  -m most requests
  *   -P path  -s first source address  -n number of source addresses  -f file of "source path" lines  -V file
+ *   -r requests a second: each is due at its time, whether the ones before it were answered or not, and its latency
+ *      counts from then (with -k; a target of -f belongs to a connection then)
  */
 #include "common.h"
 
@@ -11,7 +13,7 @@ typedef struct {
     uint32_t source;
     const char *path;
     double begun;
-    int state; /* 0 closed, 1 connecting, 2 header, 3 body */
+    int state; /* 0 closed, 1 connecting, 2 header, 3 body, 4 idle until a request is due */
     int sent, length, have, reused;
     int64_t left, total;
     char out[2048], head[8192];
@@ -25,7 +27,10 @@ static const char *path = "/";
 static reference ref;
 static hist latency;
 static uint64_t answers, all_answers, failures, unexpected, wrong, bytes, total_bytes, statuses[6];
-static double from, until;
+static double from, until, rate, opened;
+static connection **idle; /* those without a request, in a ring */
+static int idle_first, idle_count, idle_room;
+static int64_t due;
 static char sink[1 << 16];
 
 static void begin(connection *c, int number);
@@ -47,6 +52,7 @@ static void send_request(connection *c) {
 
 static void choose(connection *c, int number) {
     int64_t turn = started++;
+    if (targets && keep) turn = number;
     if (targets) {
         c->source = target[turn % targets].source;
         c->path = target[turn % targets].path;
@@ -83,11 +89,14 @@ static void finish(connection *c, int good, int number) {
         }
     } else if (t <= until)
         failures++;
-    if (good && keep && !targets && (most < 0 || started < most)) {
-        double begun = c->begun;
+    if (good && keep && rate > 0) {
+        c->state = 4;
+        idle[(idle_first + idle_count++) % idle_room] = c;
+        return;
+    }
+    if (good && keep && (most < 0 || started < most)) {
         choose(c, number);
         start_request(c);
-        (void)begun;
         send_request(c);
         return;
     }
@@ -99,6 +108,21 @@ static void finish(connection *c, int good, int number) {
 static void begin(connection *c, int number) {
     choose(c, number);
     open_connection(c);
+}
+
+static double send_due(connection *all) { /* what is due; returns the seconds until the next one is */
+    for (;;) {
+        double at = opened + (double)due / rate, wait = at - now();
+        if (wait > 0 || !idle_count) return wait > 0 ? wait : 0.05;
+        connection *c = idle[idle_first];
+        idle_first = (idle_first + 1) % idle_room;
+        idle_count--;
+        due++;
+        choose(c, (int)(c - all));
+        start_request(c);
+        c->begun = at;
+        send_request(c);
+    }
 }
 
 static int parse_head(connection *c) { /* bytes of the header, 0 where it is not complete, -1 where it is bad */
@@ -168,7 +192,7 @@ static void read_targets(const char *name) {
 int main(int argc, char **argv) {
     int connections = 64, option;
     double seconds = 5, warm = 0.5;
-    while ((option = getopt(argc, argv, "a:p:c:t:w:km:P:s:n:f:V:")) != -1) switch (option) {
+    while ((option = getopt(argc, argv, "a:p:c:t:w:km:P:s:n:f:V:r:")) != -1) switch (option) {
         case 'a': host = dotted(optarg); break;
         case 'p': port = atoi(optarg); break;
         case 'c': connections = atoi(optarg); break;
@@ -180,12 +204,16 @@ int main(int argc, char **argv) {
         case 's': first_source = dotted(optarg); break;
         case 'n': sources = atoi(optarg); break;
         case 'f': read_targets(optarg); break;
+        case 'r': rate = atof(optarg); break;
         case 'V': ref = map_file(optarg); break;
         default: return 2;
     }
     epoll = epoll_create1(EPOLL_CLOEXEC);
     connection *all = calloc((size_t)connections, sizeof *all);
+    idle = calloc((size_t)connections, sizeof *idle);
+    idle_room = connections;
     double begun = now(), last = begun;
+    opened = begun;
     from = begun + warm;
     until = from + seconds;
     double warm_cpu = -1;
@@ -193,11 +221,17 @@ int main(int argc, char **argv) {
     struct epoll_event events[256];
     while ((last = now()) < until) {
         if (warm_cpu < 0 && last >= from) warm_cpu = own_cpu();
-        int n = epoll_wait(epoll, events, 256, 50), open = 0;
+        double pause = rate > 0 ? send_due(all) : 0.05;
+        struct timespec wait = {.tv_nsec = (long)((pause < 0.05 ? pause : 0.05) * 1e9)};
+        int n = epoll_pwait2(epoll, events, 256, &wait, 0), open = 0;
         for (int i = 0; i < n; i++) {
             connection *c = events[i].data.ptr;
             int number = (int)(c - all);
-            if (c->state == 1) {
+            if (c->state == 4) { /* the server closed it */
+                close(c->fd);
+                c->state = 0;
+                failures++;
+            } else if (c->state == 1) {
                 int error = 0;
                 socklen_t size = sizeof error;
                 getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &size);

@@ -132,7 +132,7 @@ class HttpSettings(Section):
 
     port: Port = 80
     """Its port."""
-    max_connections: Annotated[int, Field(ge=1, le=100_000)] = 512
+    max_connections: Annotated[int, Field(ge=1, le=100_000)] = 2048
     """Connections at the same time."""
     max_connections_per_address: Annotated[int, Field(ge=1, le=10_000)] = 64
     """Connections of one address at the same time."""

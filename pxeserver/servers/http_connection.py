@@ -72,6 +72,11 @@ class Owner(Protocol):
 class Connection:
     """One connection. `start` begins; `told` takes the socket's events."""
 
+    __slots__ = (
+        "_at", "_base", "_body", "_buffer", "_ended", "_head", "_keep", "_lingers", "_looping", "_owner",
+        "_readable", "_reads_body", "_sock", "_task", "_watched", "_writer", "address", "state",
+    )  # fmt: skip
+
     def __init__(self, sock: socket.socket, address: str, owner: Owner) -> None:
         self.address = address
         self.state = State.WAITING
@@ -304,6 +309,8 @@ class Connection:
         self._body.fail(Refused(400, "the connection is gone"))
         self._reads_body = False
         self._writer.stop(why)
+        self._writer.let_go()
+        self._body = _NO_BODY
         if self._watched:
             self._owner.poller.remove(self._sock.fileno())
         self._sock.close()

@@ -18,7 +18,7 @@ from pxeserver.servers.http_poll import Poller
 log = logging.getLogger(__name__)
 
 BACKLOG = 1024
-_ACCEPTS = 64
+_ACCEPTS = 32
 """Connections taken in at one turn."""
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _NO_ROOM_SECONDS = 1.0

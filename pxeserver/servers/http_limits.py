@@ -14,7 +14,7 @@ class HttpLimits:
     idle_timeout: float = 10.0
     """From the connection, or the end of the last answer, to the end of the next request's header."""
     per_address: int = 64
-    connections: int = 512
+    connections: int = 2048
     first_request: float = 1.0
     """A new connection is not taken for idle before this: its request is on its way."""
     surplus: int = 1024

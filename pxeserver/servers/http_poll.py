@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 IN: int = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
-_EVENTS = 128
+_EVENTS = 32
 """Events of one turn at most: then the loop's other sockets get theirs."""
 
 

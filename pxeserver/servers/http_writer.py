@@ -19,6 +19,8 @@ class Writer:
     a word that says why it never will be; the connection must end then.
     """
 
+    __slots__ = ("_ended", "_limits", "_part", "_poller", "_rest", "_sending", "_sock", "_until")
+
     def __init__(
         self, sock: socket.socket, poller: Poller, limits: HttpLimits, ended: Callable[[str], None]
     ) -> None:
@@ -104,6 +106,10 @@ class Writer:
         elif self._rest or self._part is not None:
             self._fail(why)
 
+    def let_go(self) -> None:
+        """Its connection is closed: nobody is told any more, and no circle keeps the two in memory."""
+        self._ended = _nobody
+
     def _fail(self, why: str) -> None:
         """What is before the file does not get through."""
         self._rest = memoryview(b"")
@@ -111,3 +117,7 @@ class Writer:
         if part is not None:
             part.failed(0, why)
         self._ended(why)
+
+
+def _nobody(_: str) -> None:
+    """Nobody is told."""

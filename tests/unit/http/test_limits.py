@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 
 import pytest
 
 from pxeserver.boot.model import EventKind
+from pxeserver.servers.http_connection import Connection
 from pxeserver.servers.http_limits import HttpLimits
+from pxeserver.servers.http_writer import Writer
 from pxeserver.servers.sendfile import Pace
 
 pytestmark = pytest.mark.slow
@@ -239,3 +242,24 @@ async def test_transfers_on_both_loops_are_exact(listening) -> None:
         )
     )
     assert all(reply.body == content[n * 1000 :] for n, reply in enumerate(replies))
+
+
+async def test_a_closed_connection_leaves_nothing_for_the_garbage_collector(listening) -> None:
+    """A storm of connections would otherwise be paid for twice."""
+    listener = await listening()
+    path = listener.url("f/debian/initrd.img")
+    gc.collect()
+    gc.disable()
+    try:
+        for version in ("1.0", "1.1"):
+            for _ in range(5):
+                raw = await listener.connect()
+                assert (await raw.ask("GET", path, version=version)).status == 200
+                if version == "1.1":
+                    assert (await raw.ask("POST", path, b"x")).status == 405
+                raw.writer.close()
+        await until(lambda: listener.http.connections() == 0)
+        left = [thing for thing in gc.get_objects() if isinstance(thing, Connection | Writer)]
+        assert left == []
+    finally:
+        gc.enable()
