@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
+from pxeserver.api.access import limits
 from pxeserver.api.problems import Problem, not_found
 from pxeserver.api.routing import Call, revision
 from pxeserver.boot.model import Node, Profile
@@ -42,11 +43,13 @@ def profile(call: Call, name: str) -> Profile:
 
 
 def node(call: Call) -> Node:
-    """The node that the path names; 404 where there is none."""
+    """The node that the path names; 404 where there is none, 403 where it is to be changed and the caller is
+    limited to others."""
     name = call.part("name")
     found = call.hall.node(name)
     if found is None:
         raise not_found("node", name)
+    limits.touch(call, f"node {name}", found.labels)
     return found
 
 

@@ -132,7 +132,7 @@ class AccessTable:
 
 
 def _noted(table: type[SessionRow] | type[TokenRow], key: Any) -> Any:
-    changed = {"seen": bindparam("seen"), "address": bindparam("address")}
+    changed: dict[str, Any] = {"seen": bindparam("seen"), "address": bindparam("address")}
     return update(table.__table__).where(key == bindparam("this")).values(**changed)  # type: ignore[arg-type]
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from pxeserver.api.access import trail
 from pxeserver.api.access.hosts import Hosts
@@ -54,7 +55,7 @@ class _Known:
     """Of the session's cookie; "" for tokens: no browser sends those by itself."""
 
 
-def guard(access: Access) -> Callable[[web.Request, Next], Awaitable[web.StreamResponse]]:
+def guard(access: Access) -> Middleware:
     """The middleware."""
 
     @web.middleware
@@ -183,7 +184,7 @@ def _to_login(request: web.Request) -> web.Response:
     return web.Response(status=303, headers={"Location": f"/login?next={quote(back, safe='')}"})
 
 
-def _while_allowed(access: Access, request: web.Request, key: str):  # type: ignore[no-untyped-def]
+def _while_allowed(access: Access, request: web.Request, key: str) -> AbstractContextManager[None]:
     """A stream that goes on when its session or token ends is cut off. The request that ends it is not."""
     if not key:
         return nullcontext()

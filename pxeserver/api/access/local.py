@@ -9,6 +9,7 @@ import struct
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from pxeserver.api.access import trail
 from pxeserver.api.access.origin import SAFE
@@ -31,7 +32,7 @@ def caller(request: web.BaseRequest) -> str:
         return f"cli:{uid if uid >= 0 else os.getuid()}"
 
 
-def local(hall: Hall) -> Callable[[web.Request, Next], Awaitable[web.StreamResponse]]:
+def local(hall: Hall) -> Middleware:
     """The middleware of the unix socket, whose mode and group decide who may open it."""
 
     @web.middleware

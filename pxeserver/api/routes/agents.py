@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pxeserver.api import checks
+from pxeserver.api.access import limits
 from pxeserver.api.access.who import look, operate
 from pxeserver.api.problems import Problem
 from pxeserver.api.routing import Call, Route
@@ -75,6 +76,7 @@ async def join(call: Call) -> JoinView:
     """Make a join command. A node of this name is added where there is none."""
     body: JoinOrder = call.body
     agents, name = stage(call), call.part("name")
+    limits.nodes(call, [name])
     address = body.address or (agents.extra and min(agents.extra)) or next(iter(_served(call, agents)), None)
     if address is None:
         step = "Name the server's address as the machine reaches it: `node join-command NAME --address A`"

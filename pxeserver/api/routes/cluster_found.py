@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from pxeserver.api.access import limits
 from pxeserver.api.problems import Problem, not_found
 from pxeserver.api.routing import Call
 from pxeserver.postinstall.orders import ClusterOrders
@@ -24,3 +27,14 @@ async def cluster_of(call: Call) -> RunningCluster:
     if cluster is None:
         raise not_found("cluster", call.part("name"))
     return cluster
+
+
+async def within_limits(call: Call, name: str, planned: Iterable[str] = ()) -> None:
+    """403 where the caller is limited to labels that a member of this cluster, as it is or as it is to be,
+    does not carry."""
+    if not call.who.labels:
+        return
+    clusters = orders(call).clusters
+    await clusters.ready()
+    known = clusters.running.get(name)
+    limits.nodes(call, {*planned, *(known.layout.everyone if known is not None else ())})

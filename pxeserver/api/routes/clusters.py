@@ -12,7 +12,7 @@ from aiohttp import web
 from pxeserver.api.access.who import look, operate
 from pxeserver.api.problems import Problem
 from pxeserver.api.routes import cluster_stacks
-from pxeserver.api.routes.cluster_found import cluster_of, orders
+from pxeserver.api.routes.cluster_found import cluster_of, orders, within_limits
 from pxeserver.api.routing import Call, Route
 from pxeserver.api.schemas.clusters import (
     AppliedView,
@@ -189,6 +189,7 @@ async def apply_file(call: Call) -> AppliedView:
     """Apply a cluster file."""
     body: ClusterApply = call.body
     planned = await _plan_file(call, body)
+    await within_limits(call, planned.name, planned.layout.everyone)
     return applied_view(await orders(call).apply(planned, call.by, seen=body.seen, mend=body.mend))
 
 
@@ -223,11 +224,13 @@ async def change(call: Call) -> AppliedView:
     """Drain, remove, replace, destroy; or apply again."""
     body: ClusterChange = call.body
     planned = await _plan_change(call)
+    await within_limits(call, planned.name, planned.layout.everyone)
     return applied_view(await orders(call).apply(planned, call.by, seen=body.seen, mend=body.mend))
 
 
 async def stop(call: Call) -> StatusView:
     """Begin nothing more until the next apply."""
+    await within_limits(call, call.part("name"))
     await orders(call).stop(call.part("name"), call.by)
     return await status(call)
 
@@ -235,12 +238,14 @@ async def stop(call: Call) -> StatusView:
 async def check(call: Call) -> CheckView:
     """Look for drift."""
     body: CheckOrder = call.body
+    await within_limits(call, call.part("name"))
     return CheckView(steps=await orders(call).check(call.part("name"), body.nodes))
 
 
 async def forget(call: Call) -> None:
     """Drop a cluster without undoing anything on its members."""
     await cluster_of(call)
+    await within_limits(call, call.part("name"))
     await orders(call).forget(call.part("name"), call.by)
 
 

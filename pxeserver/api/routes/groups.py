@@ -6,6 +6,7 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 
 from pxeserver.api import checks
+from pxeserver.api.access import limits
 from pxeserver.api.access.who import look, operate
 from pxeserver.api.problems import Problem
 from pxeserver.api.routing import Call, Route
@@ -25,6 +26,7 @@ def _find(call: Call) -> Group:
 
 
 def _check(call: Call, group: Group) -> None:
+    limits.group(call, group)
     checks.values(call, group.values)
     fault = _selector_fault(group)
     if fault:
@@ -81,6 +83,7 @@ async def change_group(call: Call) -> GroupView:
     body: GroupChange = call.body
     async with call.hall.edit(call.by) as edit:
         group = _find(call)
+        limits.group(call, group)
         checks.unchanged(call, group_view(group))
         changed = replace(
             group,
@@ -97,7 +100,9 @@ async def change_group(call: Call) -> GroupView:
 async def remove_group(call: Call) -> None:
     """Remove a group."""
     async with call.hall.edit(call.by) as edit:
-        await edit.remove_group(_find(call).name)
+        group = _find(call)
+        limits.group(call, group)
+        await edit.remove_group(group.name)
 
 
 ROUTES = (

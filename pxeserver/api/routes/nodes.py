@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from pxeserver.api import checks
+from pxeserver.api.access import limits
 from pxeserver.api.access.who import look, operate
 from pxeserver.api.problems import not_found
 from pxeserver.api.routes.node_detail import detail
@@ -74,6 +75,7 @@ async def add_nodes(call: Call) -> list[NodeView]:
     """Add nodes in one transaction."""
     body: NodesNew = call.body
     for new in body.nodes:
+        limits.touch(call, f"node {new.name}", new.labels)
         checks.values(call, new.values)
     async with call.hall.edit(call.by) as edit:
         added = await edit.add_nodes([_new_node(new) for new in body.nodes])
@@ -110,6 +112,7 @@ async def change_node(call: Call) -> NodeView:
         changes["values"] = merged(node.values, body.values)
     if body.labels is not None:
         changes["labels"] = merged(node.labels, body.labels)
+        limits.touch(call, f"node {node.name} then", changes["labels"])
     async with call.hall.edit(call.by) as edit:
         changed = await edit.change_node(replace(node, **changes), seen)
     return view(call, changed)
@@ -135,6 +138,8 @@ async def approve(call: Call) -> NodeView:
         checks.profile(call, body.profile)
     if code not in {known for known, _, _ in call.hall.machines()}:
         raise not_found("machine", code)
+    if call.who.labels:
+        limits.nodes(call, [body.name or "of a new name"])
     async with call.hall.edit(call.by) as edit:
         node = await edit.approve(code, body.name)
         if body.profile is not None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from pxeserver.api import checks
+from pxeserver.api.access import limits
 from pxeserver.api.access.who import look, operate
 from pxeserver.api.problems import Problem
 from pxeserver.api.routing import Call, Route
@@ -23,6 +24,7 @@ def _find(call: Call) -> Profile:
 
 
 def _check(call: Call, profile: Profile) -> None:
+    limits.profile(call, profile)
     checks.values(call, profile.values)
     faults = _faults(call, profile)
     if faults:
@@ -91,6 +93,7 @@ async def change_profile(call: Call) -> ProfileView:
         changes["image"] = changes["image"] or None
     async with call.hall.edit(call.by) as edit:
         profile = _find(call)
+        limits.profile(call, profile)
         checks.unchanged(call, profile_view(profile))
         values, labels = merged(profile.values, body.values), merged(profile.labels, body.labels)
         changed = replace(profile, **changes, values=values, labels=labels)
@@ -102,7 +105,9 @@ async def change_profile(call: Call) -> ProfileView:
 async def remove_profile(call: Call) -> None:
     """Remove a profile that no node, group or policy names."""
     async with call.hall.edit(call.by) as edit:
-        await edit.remove_profile(_find(call).name)
+        profile = _find(call)
+        limits.profile(call, profile)
+        await edit.remove_profile(profile.name)
 
 
 ROUTES = (

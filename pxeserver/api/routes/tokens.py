@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pxeserver.api.access.who import Need, Role
 from pxeserver.api.problems import Problem, not_found
 from pxeserver.api.routes.session import role_name
@@ -34,7 +36,7 @@ async def list_tokens(call: Call) -> list[TokenView]:
     ]
 
 
-def _fields(token: Token, owner: User) -> dict[str, object]:
+def _fields(token: Token, owner: User) -> dict[str, Any]:
     return {
         "id": token.id,
         "user": owner.name,
@@ -74,7 +76,7 @@ async def make_token(call: Call) -> TokenMade:
         0, owner.id, body.name, "", min(role, owner.role), tuple(body.scopes), call.by, now, expires
     )
     token, secret = await register.add_token(token, call.by, owner)
-    return TokenMade(**_fields(token, owner), secret=secret)  # type: ignore[arg-type]
+    return TokenMade(**_fields(token, owner), secret=secret)
 
 
 async def revoke_token(call: Call) -> None:

@@ -107,9 +107,11 @@ class Browser:
         if body is not None:
             more["json"] = body
         url = self.base + (path if path.startswith(("/api", "/login", "/page")) else f"/api/v1{path}")
-        async with self.session.request(method, url, headers=headers, allow_redirects=False, **more) as answer:
+        async with self.session.request(
+            method, url, headers=headers, allow_redirects=False, **more
+        ) as answer:
             self.answer = answer
-            if "json" in answer.content_type:
+            if answer.content_type.endswith(("/json", "+json")):
                 return answer.status, await answer.json()
             return answer.status, await answer.read()
 
