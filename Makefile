@@ -68,12 +68,12 @@ demo-cluster: $(VENV)/.lab ## three empty virtual machines become a cluster befo
 # ---------------------------------------------------------------------------------------------- checking
 
 .PHONY: check format test test-long
-check: $(VENV)/.test ## format, lint, strict types, import contracts, unit tests: under a minute
+check: $(VENV)/.test ## format, lint, strict types, import contracts, unit tests, calls of hot paths: under a minute
 	@$(VENV)/bin/ruff format --check -q .
 	@$(VENV)/bin/ruff check -q .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports --no-cache | tail -n 2
-	@$(PY) -m pytest -q -n 2 -m "not slow and not long" tests/unit
+	@$(PY) -m pytest -q -n 2 -m "not slow and not long" tests/unit benchmarks/micro/test_call_counts.py
 
 format: $(VENV)/.test ## put the sources into shape
 	@$(VENV)/bin/ruff format . && $(VENV)/bin/ruff check --fix .

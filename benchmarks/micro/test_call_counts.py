@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from benchmarks.decide import ATTEMPT, SERVER, catalog, machine, nodes
+from benchmarks.micro.told import event_sent, event_stored, event_taken, log_line
 from benchmarks.micro.world import dhcp_server, discover, python_calls
 from pxeserver.boot import decision
 from pxeserver.boot.catalog import NodeTable
@@ -19,7 +20,17 @@ from pxeserver.protocols.tftp.transfer import Transfer
 from pxeserver.servers.http_target import route
 
 FEW, MANY = 10, 20_000
-LIMITS = {"offer": 154, "script": 218, "tftp block": 8, "tftp window": 8, "http route": 12}
+LIMITS = {
+    "offer": 155,
+    "script": 186,
+    "tftp block": 7,
+    "tftp window": 7,
+    "http route": 12,
+    "log line": 27,
+    "event sent": 7,
+    "event taken": 2,
+    "event stored": 52,
+}
 
 
 def offer(count: int) -> int:
@@ -56,6 +67,10 @@ PATHS: dict[str, Callable[[], int]] = {
     "script": lambda: script(FEW),
     "tftp block": lambda: tftp_acknowledgement(1),
     "tftp window": lambda: tftp_acknowledgement(16),
+    "log line": log_line,
+    "event sent": event_sent,
+    "event taken": event_taken,
+    "event stored": lambda: event_stored(FEW),
     "http route": lambda: python_calls(lambda: route(f"/a/{ATTEMPT}/f/debian/vmlinuz")),
 }
 
@@ -69,6 +84,10 @@ def test_no_hot_path_has_become_dearer(path: str) -> None:
 @pytest.mark.parametrize("cost", [offer, script])
 def test_the_number_of_nodes_does_not_matter(cost: Callable[[int], int]) -> None:
     assert cost(FEW) == cost(MANY)
+
+
+def test_an_event_of_one_node_costs_the_same_with_many() -> None:
+    assert event_stored(2000) <= event_stored(FEW) * 1.05
 
 
 def test_a_window_costs_less_than_its_blocks_one_by_one() -> None:
