@@ -173,6 +173,7 @@ class Documents(StorageDocuments):
             "iptables": True,
             "live-restore": False,
             "log-driver": "json-file",
+            "log-level": "warn",  # at info each container fills the journal with the engine's own connections
             "log-opts": {"max-file": "3", "max-size": "10m"},
         }
         if self.spec.docker.insecure_registries:

@@ -76,6 +76,8 @@ class Runner:
         self._looking = False
         self.unsettled = False
         """Whether the newest look was to mend, and something was left: it may need others that come later."""
+        self.took = 0.0
+        """Seconds of the newest look."""
         self.news = threading.Event()
         """Set when a result or a look is there."""
         threading.Thread(target=self._run, name="worker", daemon=True).start()
@@ -239,6 +241,7 @@ class Runner:
 
     def _look(self, mend: bool) -> None:
         found: list[dict[str, str]] = []
+        begin = time.monotonic()
         try:
             for last in self._state.wants():
                 limits.deadline = time.monotonic() + 60
@@ -246,6 +249,7 @@ class Runner:
         finally:
             limits.deadline = float("inf")
             self.unsettled = mend and any(one["step"] in MENDED for one in found)
+            self.took = time.monotonic() - begin
             self._drift, self._looking = found, False
 
     def _look_at(self, last: LastWant, *, mend: bool) -> list[dict[str, str]]:

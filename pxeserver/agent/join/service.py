@@ -22,6 +22,8 @@ BUSY = 2.0
 """Seconds between polls while a work is in hand; its end is told at once."""
 LOOK = 60.0
 """Seconds between two looks whether all is as wanted."""
+SHARE = 20.0
+"""A look that takes long, on a slow or a busy machine, is repeated after so many times its length."""
 SOON = 10.0
 """And after one that could not mend everything."""
 AWAY = 30.0
@@ -156,7 +158,7 @@ class Service:
     def _look_when_due(self) -> None:
         now = time.monotonic()
         if now >= self._next_look - (LOOK - SOON if self._runner.unsettled else 0):
-            self._next_look = now + LOOK
+            self._next_look = now + max(LOOK, SHARE * self._runner.took)
             self._runner.look(mend=now - self._heard >= AWAY)
 
     def _say(self, text: str) -> None:
