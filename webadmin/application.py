@@ -8,7 +8,7 @@ from aiohttp import web
 
 from pxeserver.api.access.who import PUBLIC, needs
 from pxeserver.api.routing import Rooms
-from webadmin import assets, boots, overview, preferences, search, undo
+from webadmin import assets, boots, login, overview, preferences, search, undo
 from webadmin.render import NAVIGATION, render
 from webadmin.routing import ROOMS, Page
 from webadmin.undo import UNDO, Undo
@@ -16,6 +16,7 @@ from webadmin.undo import UNDO, Undo
 PAGES: tuple[Page, ...] = (
     *overview.PAGES,
     *boots.PAGES,
+    *login.PAGES,
     *search.PAGES,
     *preferences.PAGES,
     *undo.PAGES,

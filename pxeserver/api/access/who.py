@@ -65,6 +65,10 @@ class Who:
     token: str = ""
     """Name of the token, where one was used."""
 
+    def __bool__(self) -> bool:
+        """Whether it is anybody: templates ask so."""
+        return self.role > Role.NOBODY
+
     @property
     def by(self) -> str:
         """How edits are signed: "cli:alice" on the unix socket, "web:alice", "token:alice/ci"."""
