@@ -27,6 +27,8 @@ POLL = 3.0
 """Seconds between questions for orders."""
 ORIGIN = "{origin}"
 """Stands in an order's kernel arguments for the server's address, http://HOST[:PORT]."""
+HOST = "{host}"
+"""The same for HOST alone."""
 REFUSED_SECONDS = 60.0
 """A person has this long to read why, and a machine that is refused each time starts no faster than this."""
 LINK_SECONDS = 4.0
@@ -162,6 +164,7 @@ class Agent:
             ]
             # Only this machine knows by which address it reached the server.
             arguments = str(order.get("args", "")).replace(ORIGIN, self.server.origin)
+            arguments = arguments.replace(HOST, self.server.host)
             self.say(f"starting it: {arguments}")
             power.kexec(kernel, initrds, arguments)
         except (KeyError, power.KexecFailed, ServerRefused, ServerAway, OSError) as why:

@@ -131,23 +131,30 @@ def _root_words(
     profile: Profile, found: Plan, own: str, catalog: Catalog, agent: tuple[str, ...]
 ) -> tuple[str, ...]:
     """What an image with a root file system is told: where that lies and what it must be, the state disk, its
-    name, and how its agent reaches the control process. Nothing where the image has none.
+    name, and how its agent reaches the control process. An installer is told the last alone, for the agent
+    of the system that it installs; other images nothing.
     """
     name = profile.image or ""
     root = next(iter(catalog.images[name].by_role("root")), None)
     if root is None:
-        return ()
+        words = list(_agent_words(own, catalog)) if profile.install else []
+        return (*agent, *words) if words else ()
     words = [*agent, f"pxeserver.root={_source(own, name, root).url}"]
     words += [f"pxeserver.root_sha256={root.sha256}", f"pxeserver.root_size={root.size}"]
     if found.node is not None and NAME.fullmatch(found.node.name):
         words.append(f"pxeserver.name={found.node.name}")
     if (state := found.values.get("state_disk")) != "auto":
         words.append(f"pxeserver.state={state}")
+    return (*words, *_agent_words(own, catalog))
+
+
+def _agent_words(own: str, catalog: Catalog) -> tuple[str, ...]:
+    """How an agent reaches the control process, and whom it is to trust there."""
     policy = catalog.policy
-    if policy.agents_ca:
-        host = urlsplit(own).hostname
-        words += [f"pxeserver.agent={host}:{policy.agents_port}", f"pxeserver.ca={policy.agents_ca}"]
-    return tuple(words)
+    if not policy.agents_ca:
+        return ()
+    host = urlsplit(own).hostname
+    return (f"pxeserver.agent={host}:{policy.agents_port}", f"pxeserver.ca={policy.agents_ca}")
 
 
 def _filled(word: str, found: Plan, own: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from cyclopts import App
 
+from pxeserver import resources
 from pxeserver.cli import screen
 from pxeserver.cli.client import Client, Failure
 from pxeserver.cli.options import DEFAULT, Options, Yes, each, hosts
@@ -34,7 +35,13 @@ def claimant(facts: Mapping[str, Any]) -> str:
 
 def attach(app: App) -> None:
     """Add the commands to the noun `node`."""
-    for command, name in ((arm, "arm"), (join_command, "join-command"), (admit, "admit"), (thaw, "thaw")):
+    for command, name in (
+        (arm, "arm"),
+        (join_command, "join-command"),
+        (join_script, "join-script"),
+        (admit, "admit"),
+        (thaw, "thaw"),
+    ):
         app.command(command, name=name)
 
 
@@ -85,6 +92,14 @@ def join_command(
     screen.say(f"On the machine, as root, once until {screen.local_time(made['expires'])}:")
     # Not through the tables' renderer: a line that is to be pasted must not be wrapped.
     print(made["line"])
+
+
+def join_script() -> None:
+    """Print the script for the last step of an installer: the system that it has installed joins as its node.
+
+    It holds no secret and is the same for all machines. Nodes have to be armed while they are installed.
+    """
+    print((resources.folder("systemd") / "join-installed.sh").read_text(), end="")
 
 
 def admit(name: str, code: str, /, *, options: Options = DEFAULT) -> None:

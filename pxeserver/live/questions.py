@@ -29,6 +29,10 @@ from pxeserver.storage.records import OperatorOrder
 
 ORIGIN = "{origin}"
 """Stands in kernel arguments of a boot order for the server's URL, which only the machine itself knows."""
+HOST = "{host}"
+"""The same for the server's address alone."""
+_NOWHERE = "origin.invalid"
+"""What stands for it while the arguments are put together, since they are made of whole URLs."""
 
 Answer = dict[str, Any]
 Check = Callable[[Mapping[str, Any]], Mapping[str, Any]]
@@ -128,7 +132,7 @@ class Questions:
             return _wait(f"profile {name} is gone")
         found = plan(machine, node, catalog, self._memory.nodes, attempt)
         try:
-            steps = boot_steps(profile, found, f"{ORIGIN}/a/{attempt}", catalog, machine.mac)
+            steps = boot_steps(profile, found, f"http://{_NOWHERE}/a/{attempt}", catalog, machine.mac)
         except (KeyError, IndexError, ValueError) as error:
             return _wait(f"profile {name} cannot be started: {error}")
         kernel = next((step for step in steps if isinstance(step, BootKernel)), None)
@@ -136,9 +140,9 @@ class Questions:
             return _wait(f"a {profile.kind.value} profile cannot be started from a running system")
         return {
             "order": "boot",
-            "kernel": kernel.kernel.url.removeprefix(ORIGIN),
-            "initrds": [source.url.removeprefix(ORIGIN) for source in kernel.initrds],
-            "args": " ".join(kernel.words),
+            "kernel": kernel.kernel.url.removeprefix(f"http://{_NOWHERE}"),
+            "initrds": [source.url.removeprefix(f"http://{_NOWHERE}") for source in kernel.initrds],
+            "args": " ".join(kernel.words).replace(f"http://{_NOWHERE}", ORIGIN).replace(_NOWHERE, HOST),
         }
 
     def _install(

@@ -3,6 +3,8 @@
     python3 -m pxeserver.agent.join            run, as systemd does
     python3 agent.pyz join --server HOST:PORT --ca SHA256
                                                install it here; the token comes on standard input
+    python3 agent.pyz join --boot              the same in a system that an installer has just made: it claims
+                                               at once, with the boot that the installer began with
 
 The server is known from the kernel command line (pxeserver.agent=, pxeserver.ca=, pxeserver.url=) of a
 machine that booted from it, else from /etc/pxeserver-agent.json.
@@ -30,16 +32,26 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="pxeserver-agent", description="Joins this machine to its cluster.")
     verbs = parser.add_subparsers(dest="verb")
     join = verbs.add_parser("join", help="install the agent on this machine")
-    join.add_argument("--server", required=True, metavar="HOST:PORT")
-    join.add_argument("--ca", required=True, metavar="SHA256")
+    join.add_argument("--server", default="", metavar="HOST:PORT")
+    join.add_argument("--ca", default="", metavar="SHA256")
+    join.add_argument(
+        "--boot", action="store_true", help="claim with the words of this kernel's command line"
+    )
+    join.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="how long --boot tries")
     run = verbs.add_parser("run", help="run in the foreground")
     run.add_argument("--config", type=Path, default=CONFIG)
     run.add_argument("--state", type=Path, default=None)
     given = parser.parse_args(arguments)
     if given.verb == "join":
-        from pxeserver.agent.join.bootstrap import JoinRefused, join_here  # noqa: PLC0415 - only here
+        from pxeserver.agent.join.bootstrap import (  # noqa: PLC0415 - only here
+            JoinRefused,
+            join_here,
+            join_installed,
+        )
 
         try:
+            if given.boot:
+                return join_installed(command_line(), given.wait)
             return join_here(given.server, given.ca, Secret(sys.stdin.readline().strip()))
         except JoinRefused as refused:
             print(f"this machine does not join: {refused}", file=sys.stderr)

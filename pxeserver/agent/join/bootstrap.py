@@ -1,4 +1,5 @@
-"""Installing the agent on a machine that runs already: what a join command does once it has the file.
+"""Installing the agent on a machine that runs already: what a join command does once it has the file; and in
+a system that an installer has just put on a disk, which runs for the first time later.
 
 Debian bookworm and trixie with systemd; elsewhere it refuses, and says why, before anything is changed.
 """
@@ -11,13 +12,14 @@ import os
 import pkgutil
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from pxeserver.agent.join import files
 from pxeserver.agent.join.command import run
-from pxeserver.agent.join.facts import os_release
+from pxeserver.agent.join.facts import gather, os_release
 from pxeserver.agent.join.secret import Secret
-from pxeserver.agent.join.state import FOLDER, State
+from pxeserver.agent.join.state import FOLDER, Membership, State
 from pxeserver.agent.join.step import StepFailed
 
 RELEASES = ("bookworm", "trixie")
@@ -37,7 +39,7 @@ class JoinRefused(Exception):  # noqa: N818 - it is told to a person as it is
 def join_here(server: str, ca: str, token: Secret) -> int:
     """Install, start, and wait a little for the claim; the exit status. JoinRefused."""
     check_machine()
-    if not token.reveal():
+    if not (token.reveal() and server and ca):
         raise JoinRefused("no token came on standard input: paste the whole line")
     source = Path(sys.argv[0])
     if not source.is_file():
@@ -50,8 +52,63 @@ def join_here(server: str, ca: str, token: Secret) -> int:
     return follow()
 
 
-def check_machine() -> None:
-    """JoinRefused where this is no machine for it."""
+def join_installed(words: Mapping[str, str], patience: float) -> int:
+    """Install in the system of this root, which does not run yet, and claim with the installer's own boot:
+    later it is over. `words` are those of the kernel command line; the exit status. JoinRefused.
+    """
+    check_machine(runs=False)
+    if not (words.get("agent") and words.get("ca") and words.get("url")):
+        raise JoinRefused(
+            "the kernel command line names no pxeserver.agent: is this an install of pxeserver?"
+        )
+    try:
+        have_nacl()
+        joined = _claimed(words, State(FOLDER), patience)
+        _put(Path(sys.argv[0]), {"server": words["agent"], "ca": words["ca"]})
+        _systemctl("enable")
+    except StepFailed as failed:
+        raise JoinRefused(failed.reason) from failed
+    print(f"this machine is node {joined.node}; its agent starts with the installed system", flush=True)
+    return 0
+
+
+def _claimed(words: Mapping[str, str], state: State, patience: float) -> Membership:
+    """The claim of this boot, waited for. JoinRefused."""
+    # Not before: PyNaCl may have been installed just now.
+    from pxeserver.agent.join.claim import Keys, NotYet, claim  # noqa: PLC0415
+    from pxeserver.agent.join.client import Away, Client, Refused  # noqa: PLC0415
+    from pxeserver.agent.join.clock import Clock  # noqa: PLC0415
+
+    attempt = words["url"].rstrip("/").rsplit("/a/", 1)[-1]
+    try:
+        client = Client(words["agent"], words["ca"], Clock(), lambda text: print(text, flush=True))
+    except ValueError as wrong:
+        raise JoinRefused(f"the kernel command line is not understood: {wrong}") from wrong
+    keys, end, told = Keys(state), time.monotonic() + patience, ""
+    while True:
+        pause, why = 2.0, ""
+        try:
+            if not client.met:
+                client.meet(may_step=True)
+            joined = claim(client, keys, gather(), attempt=attempt)
+            state.keep_membership(joined)
+            return joined
+        except NotYet as not_yet:
+            pause, why = min(not_yet.seconds, 5.0), str(not_yet)
+        except Away as away:
+            why = str(away)
+        except Refused as refused:
+            raise JoinRefused(str(refused)) from refused
+        if why != told:
+            told = why
+            print(f"waiting: {why}", flush=True)
+        if time.monotonic() + pause > end:
+            raise JoinRefused(f"{why}; once it runs, paste the line of `pxeserver node join-command` there")
+        time.sleep(pause)
+
+
+def check_machine(*, runs: bool = True) -> None:
+    """JoinRefused where this is no machine for it. `runs`: it is the system that runs."""
     if os.geteuid() != 0:
         raise JoinRefused("it needs root: paste the line into a root shell (sudo -i)")
     release = os_release()
@@ -59,7 +116,7 @@ def check_machine() -> None:
     if release.get("ID") != "debian" or name not in RELEASES:
         what = release.get("PRETTY_NAME") or "a system without a name"
         raise JoinRefused(f"it runs {what}; supported are Debian {' and '.join(RELEASES)}")
-    if not _SYSTEMD.is_dir():
+    if runs and not _SYSTEMD.is_dir():
         raise JoinRefused("systemd does not run it, and the agent is a systemd service")
 
 
@@ -86,18 +143,26 @@ def install(source: Path, server: str, ca: str, token: Secret) -> None:
         # What another server wanted is none of this one's business.
         state.forget_wants()
     state.tell("starting")
+    _put(source, {"server": server, "ca": ca, "token": token.reveal()})
+    for verb in ("daemon-reload", "enable", "restart"):
+        _systemctl(verb)
+
+
+def _put(source: Path, body: Mapping[str, str]) -> None:
+    """Program, configuration and unit into their places."""
     PROGRAM.parent.mkdir(parents=True, exist_ok=True)
     beside = PROGRAM.with_name(".agent.pyz.new")
     beside.write_bytes(source.read_bytes())
     beside.chmod(0o755)
     beside.replace(PROGRAM)
-    body = {"server": server, "ca": ca, "token": token.reveal()}
-    files.put(CONFIG, json.dumps(body) + "\n", 0o600)
+    files.put(CONFIG, json.dumps(dict(body)) + "\n", 0o600)
     files.put(UNIT, unit())
-    for words in (("daemon-reload",), ("enable", UNIT.name), ("restart", UNIT.name)):
-        done = run("systemctl", *words, timeout=60)
-        if not done.ok:
-            raise StepFailed(f"systemctl {words[0]}: {done.said}")
+
+
+def _systemctl(verb: str) -> None:
+    done = run("systemctl", verb, *(() if verb == "daemon-reload" else (UNIT.name,)), timeout=60)
+    if not done.ok:
+        raise StepFailed(f"systemctl {verb}: {done.said}")
 
 
 def unit() -> str:

@@ -100,6 +100,10 @@ class Service:
 
     def _claim(self) -> None:
         config = self._config
+        if not config.attempt and config.token is None:
+            # An installed system claimed while it was installed.
+            why = "the server does not know this agent: paste the line of `pxeserver node join-command`"
+            raise NotYet(why, _REFUSED)
         granted = claim(self.client, self._keys, gather(), attempt=config.attempt, token=config.token)
         self._state.keep_membership(granted)
         self._membership = granted

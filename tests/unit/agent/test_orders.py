@@ -60,11 +60,11 @@ def test_a_boot_order_names_the_server_as_the_machine_reached_it(
         "order": "boot",
         "kernel": "/a/abcdefgh22/f/live/vmlinuz",
         "initrds": ["/a/abcdefgh22/f/live/initrd"],
-        "args": "quiet url={origin}/a/abcdefgh22 log={origin}",
+        "args": "quiet url={origin}/a/abcdefgh22 log={origin} agent={host}:8444",
     }
     Agent(Told(screen[0], orders=[order]), screen[0]).step()
     ((initrds, line),) = started
-    assert line == "quiet url=http://10.0.0.1:8080/a/abcdefgh22 log=http://10.0.0.1:8080"
+    assert line == "quiet url=http://10.0.0.1:8080/a/abcdefgh22 log=http://10.0.0.1:8080 agent=10.0.0.1:8444"
     assert [path.read_bytes() for path in initrds] == [b"/a/abcdefgh22/f/live/initrd"]
 
 

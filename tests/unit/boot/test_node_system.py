@@ -8,7 +8,7 @@ import pytest
 
 from pxeserver.boot.catalog import Catalog, NodeTable
 from pxeserver.boot.decision import ScriptChoice, boot_script
-from pxeserver.boot.model import FileRef, Image, Machine, Node, Policy, Profile, ProfileKind
+from pxeserver.boot.model import Consent, FileRef, Image, Machine, Node, Policy, Profile, ProfileKind
 
 MAC, BASE, ATTEMPT = "52:54:00:00:00:01", "http://10.0.0.2:8080", "abcdefghij"
 SUM, PIN = "ab" * 32, "cd" * 32
@@ -24,9 +24,11 @@ CATALOG = Catalog(
 )
 
 
-def words(catalog: Catalog = CATALOG, **values: str) -> list[str]:
-    """The kernel command line that the node n1 gets."""
-    node = Node(1, "n1", macs=(MAC,), values={"profile": "node", **values})
+def words(catalog: Catalog = CATALOG, order: int = 0, **values: str) -> list[str]:
+    """The kernel command line that the node n1 gets, with an install order and the consent to it."""
+    consents = (Consent(order, "S", ()),) if order else ()
+    given = {"profile": "node", **values}
+    node = Node(1, "n1", macs=(MAC,), values=given, order=order, consents=consents)
     found = boot_script(Machine(MAC, arch=7), ATTEMPT, BASE, catalog, NodeTable([node]))
     assert isinstance(found, ScriptChoice)
     line = next(line for line in found.text.splitlines() if "pxeserver.url" in line or " quiet" in line)
@@ -68,6 +70,17 @@ def test_the_state_disk_is_formatted_only_where_the_value_says_so(value: str, wo
 def test_without_an_authority_no_agent_is_sent_anywhere() -> None:
     told = words(replace(CATALOG, policy=Policy()))
     assert not [word for word in told if word.startswith(("pxeserver.agent", "pxeserver.ca"))]
+
+
+def test_an_installer_is_told_how_the_agent_of_what_it_installs_reaches_the_server() -> None:
+    image = {"sys": Image("sys", FILES[:2])}
+    installs = {"node": replace(CATALOG.profiles["node"], install=True)}
+    catalog = replace(CATALOG, images=image, profiles=installs)
+    told = words(catalog, order=2)
+    own = f"{BASE}/a/{ATTEMPT}"
+    agent = [f"pxeserver.url={own}", f"pxeserver.mac={MAC}", "pxeserver.agent=10.0.0.2:9444"]
+    assert told == [*agent, f"pxeserver.ca={PIN}", "quiet"]
+    assert words(replace(catalog, policy=Policy()), order=2) == ["quiet"]
 
 
 def test_a_kernel_without_a_root_is_told_nothing() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pxeserver.boot.model import (
+    FileRef,
     Image,
     Node,
     NodeState,
@@ -130,6 +131,26 @@ async def test_a_profile_is_booted_from_the_running_system(hall: Hall, image: Im
         "initrds": ["/a/a1/f/debian/initrd.img"],
         "args": "quiet url={origin}/a/a1",
     }
+
+
+async def test_the_node_system_is_started_from_the_discovery_system_with_all_its_agent_needs(
+    hall: Hall, image: Image
+) -> None:
+    await prepared(hall, image, order=False)
+    async with hall.edit(by="ann") as edit:
+        root = FileRef("root.squashfs", "cd" * 32, 7, "root")
+        await edit.put_image(replace(image, name="live", files=(*image.files, root)))
+        await edit.put_profile(Profile("live", ProfileKind.KERNEL, "live"))
+        await edit.live_order("n1", "boot", "live")
+    policy = replace(hall.catalog().policy, agents_ca="ab" * 32, agents_port=8444)
+    hall._memory.catalog = replace(hall.catalog(), policy=policy)
+    answer = await orders(hall)
+    assert answer["kernel"] == "/a/a1/f/live/vmlinuz"
+    words = str(answer["args"]).split()
+    assert "pxeserver.url={origin}/a/a1" in words
+    assert "pxeserver.root={origin}/a/a1/f/live/root.squashfs" in words
+    assert "pxeserver.agent={host}:8444" in words
+    assert f"pxeserver.ca={'ab' * 32}" in words
 
 
 async def test_a_running_system_is_never_told_to_start_an_installer(hall: Hall, image: Image) -> None:
