@@ -20,13 +20,16 @@ import termios
 from collections.abc import Callable
 from dataclasses import dataclass
 
-STEP = 512 * 1024
-"""Bytes for one call at most: bounds how long one connection holds the loop when a page has to come from the
-disk.
+STEP = 8 * 1024 * 1024
+"""Bytes for one call at most. More than a socket takes at once: the kernel goes on while the reader's
+acknowledgements make room, and each further call would cost as much as a tenth of a megabyte.
 """
-TURN = 4 * STEP
-"""Bytes of one connection until the others have their turn."""
-_AHEAD = 8 * STEP
+_COLD_STEP = 512 * 1024
+"""The same while the file's next part is not in memory: the call then waits for the disk, and the loop with
+it.
+"""
+_PROBE = 512 * 1024
+"""How close to each other the pages lie that are looked for in memory."""
 _TAIL = 256 * 1024
 """A body counts as sent when no more than this waits in the socket's buffer."""
 _FIRST_LOOK, _LAST_LOOK = 0.002, 0.25
@@ -71,7 +74,10 @@ class FileSending:
         self._loop = asyncio.get_running_loop()
         self._sock, self._out, self._file = sock, sock.fileno(), file
         self._offset, self._end, self._start = start, start + count, start
-        self._advised = start
+        self._known = start
+        """Up to here it is known whether the file is in memory: then `_step` bytes are sent at a time."""
+        self._step = STEP
+        self._byte = bytearray(1)
         self._pace, self._again, self._ended = pace, again, ended
         self._window_ends = self._loop.time() + pace.window
         self._window_from = 0
@@ -86,14 +92,14 @@ class FileSending:
         if self._offset == self._end:
             self._tail()
             return
-        turn = self._offset + TURN
+        turn = self._offset + STEP
         try:
             while self._offset < self._end:
                 if self._offset >= turn:
                     self._waits = True
                     self._again(self._go_on)
                     return
-                self._step()
+                self._send_some()
         except (BlockingIOError, InterruptedError):
             return
         except OSError as exc:
@@ -105,14 +111,25 @@ class FileSending:
         self._waits = False
         self.push()
 
-    def _step(self) -> None:
-        if self._offset >= self._advised:
-            os.posix_fadvise(self._file, self._advised, _AHEAD, os.POSIX_FADV_WILLNEED)
-            self._advised += _AHEAD
-        sent = os.sendfile(self._out, self._file, self._offset, min(self._end - self._offset, STEP))
+    def _send_some(self) -> None:
+        if self._offset >= self._known:
+            self._look_ahead()
+        count = min(self._step, self._known - self._offset)
+        sent = os.sendfile(self._out, self._file, self._offset, count)
         if sent == 0:
             raise OSError(0, "truncated")
         self._offset += sent
+
+    def _look_ahead(self) -> None:
+        """Whether the next bytes are in memory (preadv2(2)); where not, the kernel is told to read them."""
+        begin, self._known = self._offset, min(self._end, self._offset + STEP)
+        self._step = STEP
+        try:
+            for place in (*range(begin, self._known, _PROBE), self._known - 1):
+                os.preadv(self._file, (self._byte,), place, os.RWF_NOWAIT)
+        except OSError:  # EAGAIN: on the disk; EOPNOTSUPP: this file system cannot tell
+            self._step = _COLD_STEP
+            os.posix_fadvise(self._file, begin, STEP, os.POSIX_FADV_WILLNEED)
 
     def _tail(self) -> None:
         """Wait for the reader to take what is in the socket's buffer: only then was the file sent."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from pxeserver.boot.attempts import Stage
 from pxeserver.boot.model import EventKind, Machine, Node
+from pxeserver.servers import sendfile
 
 MAC = "52:54:00:77:00:01"
 INITRD = b"initrd " * 50_000
@@ -304,3 +306,31 @@ async def test_a_loader_out_of_an_image_is_told_as_a_loader_and_keeps_its_boot_t
     await listener.get(listener.url("f/debian/vmlinuz"))
     await listener.quiet()
     assert plane.kinds()[2:] == [EventKind.FILE_STARTED, EventKind.FILE_SENT]
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+async def test_a_call_waits_for_the_disk_only_for_a_small_part(
+    listener, monkeypatch: pytest.MonkeyPatch, in_memory: bool
+) -> None:
+    """What is not in the page cache holds the loop as long as the disk takes."""
+    asked: list[int] = []
+    told: list[int] = []
+    send = os.sendfile
+
+    def look(*_: object) -> int:
+        if not in_memory:
+            raise BlockingIOError(11, "not in memory")
+        return 1
+
+    def counted(out: int, file: int, offset: int, count: int) -> int:
+        asked.append(count)
+        return send(out, file, offset, count)
+
+    monkeypatch.setattr(os, "preadv", look)
+    monkeypatch.setattr(os, "sendfile", counted)
+    monkeypatch.setattr(os, "posix_fadvise", lambda fd, start, length, what: told.append(start))
+    content = bytes(range(256)) * 40_000
+    listener.plane.publish("big", listener.store.add_bytes(content, "big", "disk"))
+    assert (await listener.get(listener.url("f/big/big"))).body == content
+    assert bool(told) is not in_memory
+    assert max(asked) == (sendfile.STEP if in_memory else sendfile._COLD_STEP)
