@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import importlib.util
 import ipaddress
@@ -31,7 +32,7 @@ from pxeserver.api.access.register import Register
 from pxeserver.api.rooms import Certificate
 from pxeserver.api.routing import Rooms
 from pxeserver.config.admin import AdminSettings
-from pxeserver.live import Hall
+from pxeserver.live import Hall, Refused
 from pxeserver.postinstall.authority import Authority
 from pxeserver.postinstall.neighbours import own_addresses
 
@@ -59,6 +60,7 @@ class AdminStage:
     address: str | None
     """An address that the server is reached by and does not have, e.g. a router's."""
     shown: Certificate | None = None
+    _code: str = ""
     _context: ssl.SSLContext | None = None
     _state: tuple[Any, ...] = ()
     _renewed: float = -math.inf
@@ -99,6 +101,9 @@ class AdminStage:
         )
         await self._runner.setup()
         await self._look()
+        with contextlib.suppress(Refused):  # the database may come later
+            await self.access.register.load()
+        self._code = await asyncio.to_thread(self.access.register.code)
         protocol = _bounded(self._runner.server)
         loop = asyncio.get_running_loop()
         if self.on_loopback is not None:
@@ -127,6 +132,14 @@ class AdminStage:
     def endless(self) -> list[Awaitable[None]]:
         """What runs until the end."""
         return [self._look_for_ever(), self.access.register.keep()]
+
+    def told(self) -> dict[str, str]:
+        """For the start-up lines: the certificate, and the set-up code until there is a password."""
+        if self._runner is None:
+            return {}
+        shown = self.shown
+        told = {"code": self._code}
+        return told | ({"sha256": shown.sha256, "problem": shown.problem} if shown is not None else {})
 
     def certificate(self) -> Certificate | None:
         """What browsers are shown now."""

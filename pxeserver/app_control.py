@@ -223,7 +223,8 @@ class ControlParts:
 
     def _report(self, loaders: str) -> None:
         """Tell the start-up lines what keeps the loaders away; an empty text: nothing does."""
-        notify(**{REPORT: json.dumps({"loaders": loaders, "settled": not loaders.startswith("being")})})
+        told = {"loaders": loaders, "settled": not loaders.startswith("being"), "admin": self.admin.told()}
+        notify(**{REPORT: json.dumps(told)})
 
     async def _tell_status(self) -> None:
         told = ""

@@ -17,7 +17,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -311,6 +311,23 @@ def introduction(
         ("loaders", reports.control.get("loaders") or report.get("loaders") or "not known yet"),
         ("data", str(settings.server.state_dir)),
         ("API", f"{api_socket(settings)}{f' ({control_status})' if control_status else ''}"),
+        *_web(settings, [i.networks[0] for i in site.interfaces], reports.control.get("admin", {})),
         ("next", f"{own_name()} boot watch   (in another terminal; Ctrl-C here ends the server)"),
     ]
     return [f"pxeserver {__version__}", *(f"  {key:<9}{logs.escape(str(text))}" for key, text in rows)]
+
+
+def _web(settings: Settings, networks: Sequence[str], told: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Where the web pages are, what browsers will ask about, and how the first password is set."""
+    if not settings.admin.enabled:
+        return []
+    address = settings.server.address or (networks[0].partition("/")[0] if networks else "localhost")
+    places = f"http://localhost:{settings.admin.loopback_port} and https://{address}:{settings.admin.port}"
+    rows = [("web", places + (" (name and password: demo)" if told.get("code") else ""))]
+    if told.get("sha256"):
+        rows.append(("shows", f"certificate SHA-256 {told['sha256']}"))
+    if told.get("problem"):
+        rows.append(("but", told["problem"]))
+    if told.get("code"):
+        rows.append(("code", f"{told['code']}   (sets the first password from another machine; keep it)"))
+    return rows

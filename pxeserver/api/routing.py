@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from itertools import islice
+from typing import Annotated, Any, TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pxeserver.api.access.guard import Access
 from pxeserver.api.access.who import DENY, Need, Who, needs, who_of
@@ -89,6 +90,30 @@ class Call:
         return int(tag)
 
 
+class Paged(BaseModel):
+    """Which part of a list."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    limit: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """So many at most; left away: all."""
+    offset: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    """Without so many from the beginning."""
+
+    def of(self, items: Iterable[BaseModel]) -> tuple[list[BaseModel], bool]:
+        """The page, and whether there is another one after it."""
+        stop = None if self.limit is None else self.offset + self.limit + 1
+        part = list(islice(items, self.offset, stop))
+        return part[: self.limit], self.limit is not None and len(part) > self.limit
+
+    def link(self, request: web.Request) -> str:
+        """Where the next page is (RFC 8288)."""
+        following = request.rel_url.update_query(
+            limit=self.limit or 0, offset=self.offset + (self.limit or 0)
+        )
+        return f'<{following}>; rel="next"'
+
+
 _AT_ONCE = 200
 """Items of a list that are written before others have their turn: 100,000 nodes take seconds."""
 
@@ -117,6 +142,11 @@ class Route:
     need: Need = DENY
     """What it needs of whoever asks; what says nothing of it is for administrators alone."""
 
+    @property
+    def pages(self) -> bool:
+        """Whether it can be asked for page by page."""
+        return self.many and self.method == "GET"
+
 
 def attach(app: web.Application, routes: Sequence[Route], rooms: Rooms, prefix: str) -> None:
     """Add the routes to an application."""
@@ -127,21 +157,47 @@ def attach(app: web.Application, routes: Sequence[Route], rooms: Rooms, prefix: 
 def _adapter(route: Route, rooms: Rooms) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def answer(request: web.Request) -> web.StreamResponse:
         call = Call(request, rooms, by=who_of(request).by)
+        given = dict(request.query)
+        page = _page(route, given)
         if route.query is not None:
-            call.query = _query(request, route.query)
-        elif request.query:
+            call.query = _query(request, route.query, given)
+        elif given:
             raise Problem(400, "the query is refused", "this operation takes none", "Leave it away")
         if route.body is not None:
             call.body = await _body(request, route.body)
         result = await route.handler(call)
         if isinstance(result, web.StreamResponse):
             return result
-        return await _json(result, route.status)
+        if page is not None and result is not None and not isinstance(result, BaseModel):
+            result, more = page.of(result)
+            return _unchanged(request, await _json(result, route.status, page.link(request) if more else ""))
+        return _unchanged(request, await _json(result, route.status))
 
     return answer
 
 
-async def _json(result: BaseModel | Iterable[BaseModel] | None, status: int) -> web.Response:
+def _page(route: Route, given: dict[str, str]) -> Paged | None:
+    """The page that is asked for, taken out of the query; None where the operation has none, or its own."""
+    if not route.pages:
+        return None
+    own = route.query.model_fields if route.query is not None else {}
+    asked = {name: given.pop(name) for name in Paged.model_fields if name in given and name not in own}
+    return _checked(Paged, asked) if asked else None
+
+
+def _unchanged(request: web.Request, response: web.Response) -> web.Response:
+    """304 where the caller has this already (RFC 9110 section 13.1.2).
+
+    Not by a version: what is shown of a thing changes also while its version stays.
+    """
+    tag = response.headers.get("ETag", "")
+    known = [t.strip() for t in request.headers.get("If-None-Match", "").split(",")]
+    if request.method != "GET" or tag not in known or tag.strip('"').isdigit():
+        return response
+    return web.Response(status=304, headers={"ETag": tag})
+
+
+async def _json(result: BaseModel | Iterable[BaseModel] | None, status: int, link: str = "") -> web.Response:
     if result is None:
         return web.Response(status=204)
     if isinstance(result, BaseModel):
@@ -157,7 +213,9 @@ async def _json(result: BaseModel | Iterable[BaseModel] | None, status: int) -> 
         if number % _AT_ONCE == 0:
             await asyncio.sleep(0)
     body = b"[" + b",".join(parts) + b"]"
-    return web.Response(body=body, status=status, content_type="application/json")
+    tag = await asyncio.to_thread(lambda: hashlib.sha256(body).hexdigest()[:16])
+    headers = {"ETag": f'"{tag}"'} | ({"Link": link} if link else {})
+    return web.Response(body=body, status=status, content_type="application/json", headers=headers)
 
 
 def revision(view: BaseModel) -> str:
@@ -168,12 +226,16 @@ def revision(view: BaseModel) -> str:
     return hashlib.sha256(view.model_dump_json().encode()).hexdigest()[:16]
 
 
-def _query(request: web.Request, schema: type[B]) -> B:
+def _query(request: web.Request, schema: type[B], given: Mapping[str, str]) -> B:
     repeated = [key for key in request.query if len(request.query.getall(key)) > 1]
     if repeated:
         raise Problem(400, "the query is refused", f"{repeated[0]} is given twice", "Give it once")
+    return _checked(schema, given)
+
+
+def _checked(schema: type[B], given: Mapping[str, str]) -> B:
     try:
-        return schema.model_validate(dict(request.query))
+        return schema.model_validate(dict(given))
     except ValidationError as error:
         raise refused(error, "query") from None
 

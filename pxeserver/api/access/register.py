@@ -86,6 +86,10 @@ class Register:
         """The user of this name."""
         return next((user for user in self.users.values() if user.name == name), None)
 
+    def code(self) -> str:
+        """The set-up code, while the well-known password holds; "" otherwise. Blocks a little."""
+        return self.demo.code() if any(user.demo for user in self.users.values()) else ""
+
     def session_of(self, secret: str) -> tuple[Session, User] | None:
         """The session of this cookie, now used; None where there is none, or it is over."""
         session = self.sessions.get(digest(secret))

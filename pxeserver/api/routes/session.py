@@ -96,7 +96,9 @@ async def end(call: Call) -> None:
 
 async def setup_code(call: Call) -> SetupCodeView:
     """The set-up code, for whoever sits at the server's host."""
-    return SetupCodeView(code=access(call).register.demo.code())
+    register = access(call).register
+    await register.load()
+    return SetupCodeView(code=register.code())
 
 
 def cookie_name(request: web.BaseRequest) -> str:
