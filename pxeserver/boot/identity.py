@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pxeserver.boot.catalog import NodeTable
 from pxeserver.boot.model import Machine, Node
@@ -120,16 +121,16 @@ class Conflict:
 Identity = Known | Unknown | Conflict
 
 
+@lru_cache(maxsize=4096)
 def valid_uuid(text: str | None) -> str | None:
     """The UUID in lower case, or None where it is missing, malformed or one of the placeholders vendors
-    ship.
+    ship. Kept: one decision asks several times.
     """
     uuid = (text or "").strip().lower()
     if not _UUID.fullmatch(uuid) or uuid in _BAD_UUIDS:
         return None
     digits = uuid.replace("-", "")
-    pairs = {digits[i : i + 2] for i in range(0, 32, 2)}
-    return None if len(pairs) == 1 else uuid  # all bytes the same: 0, f and other fillers
+    return None if digits == digits[:2] * 16 else uuid  # all bytes the same: 0, f and other fillers
 
 
 def valid_serial(text: str | None) -> str | None:

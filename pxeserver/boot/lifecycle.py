@@ -27,6 +27,9 @@ class Life(Enum):
     HELD = "held"
 
 
+_LIVES = {life.value: life for life in Life}
+
+
 class Trigger(Enum):
     """What moves a node."""
 
@@ -77,7 +80,7 @@ def life(state: NodeState, node: Node, attempt: str = "") -> Life:
     """
     if state.phase is Phase.INSTALLING and attempt and attempt == state.attempt:
         return Life.INSTALLING
-    return Life.ARMED if node.order > state.order else Life(state.phase.value)
+    return Life.ARMED if node.order > state.order else _LIVES[state.phase.value]
 
 
 def trigger_of(event: Event) -> Trigger | None:

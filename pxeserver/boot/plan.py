@@ -23,6 +23,8 @@ from pxeserver.boot.model import (
 from pxeserver.boot.script import LocalDisk, LocalMethod
 from pxeserver.boot.values import Values, resolve
 
+_LOCAL_METHODS = {method.value: method for method in LocalMethod}
+
 Record = tuple[EventKind, dict[str, str | int | float]]
 """An event, as kind and detail, that is recorded before the machine has its script."""
 
@@ -78,9 +80,9 @@ def local_disk(machine: Machine, values: Values) -> LocalDisk:
     """
     uefi = machine.platform == "efi" or (machine.platform == "" and is_uefi(machine.arch))
     file = default_efi_file(machine.arch)
-    choice = values.get("local_boot")
-    if choice in {method.value for method in LocalMethod}:
-        return LocalDisk(LocalMethod(choice), file)
+    method = _LOCAL_METHODS.get(values.get("local_boot"))
+    if method is not None:
+        return LocalDisk(method, file)
     return LocalDisk(LocalMethod.EXIT1 if uefi else LocalMethod.EXIT, file)
 
 
@@ -159,20 +161,20 @@ def _known(machine: Machine, node: Node, catalog: Catalog, state: NodeState, att
     """By the node's hold, its life, and its profile, in this order."""
     once = pending_once(state, node, attempt)
     values = resolve(machine, node, catalog, once)
-    base = Plan(Action.LOCAL, "", values, local_disk(machine, values), node=node)
+    local, name = local_disk(machine, values), values.get("profile")
     if node.hold:
-        why = f"held by an operator: {node.hold}"
-        return _held(base, why)
-    profile = catalog.profiles.get(values.get("profile"))
+        base = Plan(Action.LOCAL, "", values, local, node=node)
+        return _held(base, f"held by an operator: {node.hold}")
+    profile = catalog.profiles.get(name)
+    why = f"profile {name} from {values.origin('profile')}"
+    base = Plan(Action.LOCAL, why, values, local, profile, node)
     now = life(state, node, attempt)
     if now is Life.HELD or (now is Life.INSTALLING and attempt != state.attempt):
-        return _stopped(replace(base, profile=profile), machine, catalog, state=state, once=once)
-    name = values.get("profile")
+        return _stopped(base, machine, catalog, state=state, once=once)
     if not name:
         return replace(base, action=Action.MENU, why="no profile is assigned")
     if profile is None:
         return _refused(base, f"profile {name} ({values.origin('profile')}) does not exist")
-    base = replace(base, profile=profile, why=f"profile {name} from {values.origin('profile')}")
     if installs(profile):
         return _install(base, machine, catalog, state=state, now=now, once=once)
     return _of_profile(_use(base, once, state), machine, profile, catalog)
@@ -248,15 +250,15 @@ def _refused(base: Plan, why: str) -> Plan:
 
 def _of_profile(base: Plan, machine: Machine, profile: Profile, catalog: Catalog) -> Plan:
     """The plan for a profile that may run now: its files have to be there and fit the machine."""
-    base = replace(base, profile=profile)
-    if profile.kind is ProfileKind.LOCAL:
-        return replace(base, action=Action.LOCAL)
-    if profile.kind is ProfileKind.MENU:
-        return replace(base, action=Action.MENU)
+    match profile.kind:
+        case ProfileKind.LOCAL:
+            return replace(base, profile=profile, action=Action.LOCAL)
+        case ProfileKind.MENU:
+            return replace(base, profile=profile, action=Action.MENU)
     fault = missing(profile, catalog) or misfit(profile, machine, catalog)
     if fault:
-        return _refused(base, f"profile {profile.name}: {fault}")
-    return replace(base, action=Action.BOOT)
+        return _refused(replace(base, profile=profile), f"profile {profile.name}: {fault}")
+    return replace(base, profile=profile, action=Action.BOOT)
 
 
 def missing(profile: Profile, catalog: Catalog) -> str:

@@ -184,8 +184,10 @@ def resolve(machine: Machine, node: Node | None, catalog: Catalog, once: BootOnc
     """The values of this machine. `node` is None for an unknown one; `once` is the boot-once order in
     force, if any.
     """
-    groups = sort_groups(group for group in catalog.groups if matches(group, machine, node))
-    upper = [Layer(f"group {group.name}", group.values) for group in groups]
+    upper: list[Layer] = []
+    if catalog.groups:
+        groups = sort_groups(group for group in catalog.groups if matches(group, machine, node))
+        upper += [Layer(f"group {group.name}", group.values) for group in groups]
     if node is not None:
         upper.append(Layer(f"node {node.name}", node.values))
     if once is not None:
