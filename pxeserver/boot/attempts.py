@@ -17,7 +17,9 @@ from pxeserver.boot.identity import valid_uuid
 from pxeserver.boot.model import Machine
 
 MAX_ATTEMPTS = 20_000
-"""About 1 kB each: 20 MB at most; more machines than boot at once behind one server."""
+"""About 2 kB each with their last DHCP answer: 40 MB at most; more machines than boot at once behind one
+server.
+"""
 
 SILENCE_SECONDS = 90.0
 """edk2 asks for an address for 60 s and iPXE for 16 s before they give up: a firmware DISCOVER after this
@@ -60,6 +62,8 @@ class Attempt:
     stage: Stage = Stage.DHCP
     counters: dict[str, int] = field(default_factory=dict)
     """Small counts for the timeline: "discovers", "retries", "files"."""
+    answered: object = None
+    """What the DHCP server keeps of its last answer; its own, and nobody else's business."""
 
     def count(self, what: str) -> int:
         """Add one to a counter and return it."""
@@ -95,10 +99,21 @@ class Attempts:
         attempt = self.by_mac(machine.mac)
         if attempt is None or not _continues(attempt, now, firmware):
             attempt = self._add(Attempt(self._new_id(), machine.mac, machine, started=now, last=now))
-        attempt.machine = merged(attempt.machine, machine)
+        elif attempt.machine != machine:
+            attempt.machine = merged(attempt.machine, machine)
         attempt.last = now
         attempt.count("discovers")
         return attempt
+
+    def goes_on(self, attempt: Attempt, machine: Machine, now: float, firmware: bool) -> bool:
+        """Whether the same DISCOVER as before belongs to this attempt, the newest of its machine; it is then
+        counted there. `machine` is what was known after the one before: False where more is known since.
+        """
+        if attempt.machine is not machine or not _continues(attempt, now, firmware):
+            return False
+        attempt.last = now
+        attempt.count("discovers")
+        return True
 
     def by_id(self, attempt_id: str) -> Attempt | None:
         """The attempt with this id."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from pxeserver.boot.model import FileRef, Group, Image, Loader, Node, NodeState, Phase, Policy, Profile
 
@@ -31,6 +32,19 @@ class Catalog:
         """The file `name` of the image `image`."""
         found = self.images.get(image)
         return next((f for f in found.files if f.name == name), None) if found else None
+
+
+class Standing(NamedTuple):
+    """What the table said of one machine at one moment; `NodeTable.stands` tells whether it would say the
+    same again.
+    """
+
+    uuid: str
+    mac: str
+    by_uuid: tuple[int, ...] | None
+    by_mac: tuple[int, ...] | None
+    node_id: int
+    state: NodeState | None
 
 
 class NodeTable:
@@ -91,6 +105,27 @@ class NodeTable:
         its node all the same.
         """
         return self._nodes.get(self._installing.get(attempt, 0))
+
+    def standing(self, uuid: str | None, mac: str, node_id: int | None) -> Standing:
+        """What a decision rested on for a machine that told this UUID and MAC address and is this node."""
+        told, number = uuid or "", node_id or 0
+        return Standing(
+            told, mac, self._by_uuid.get(told), self._by_mac.get(mac), number, self._states.get(number)
+        )
+
+    def stands(self, seen: Standing) -> bool:
+        """Whether no node that has this UUID or MAC address, and no state of that node, was put or removed
+        since.
+
+        Who is put gets new entries in the indexes, also when they read the same: identity tells it in three
+        look-ups, and an edit costs nothing for the machines that it does not touch.
+        """
+        uuid, mac, by_uuid, by_mac, node_id, state = seen
+        return (
+            self._by_uuid.get(uuid) is by_uuid
+            and self._by_mac.get(mac) is by_mac
+            and self._states.get(node_id) is state
+        )
 
     def put(self, node: Node) -> None:
         """Add a node or replace the one with its id."""

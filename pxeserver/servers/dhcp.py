@@ -3,6 +3,9 @@
 A request is decoded, classified, placed on a served network, decided, and answered, all in one synchronous
 run; only full DHCP (dhcp_full.py) waits, for the journal and for its check that an address is free. Every
 silence is an Ignore with its reason, counted and, for machines that boot, on their timeline.
+
+This is the long way, which takes every request apart; dhcp_offers.py is the short one for what comes in
+thousands.
 """
 
 from __future__ import annotations
@@ -12,30 +15,28 @@ import socket
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pxeserver.boot import decision
-from pxeserver.boot.model import ClientKind, DhcpMode, Event, EventKind, Ignore, Machine, Reason
+from pxeserver.boot.model import DhcpMode, EventKind, Ignore, Reason
 from pxeserver.protocols.dhcp.codes import CLIENT_PORT, SERVER_PORT, MessageType, Op
 from pxeserver.protocols.dhcp.options import dotted
 from pxeserver.protocols.dhcp.packet import NO_ADDRESS, MalformedPacket, Packet, decode
-from pxeserver.protocols.dhcp.pxe import IPXE, NotPxe, PxeRequest, classify
+from pxeserver.protocols.dhcp.pxe import NotPxe, PxeRequest, classify
 from pxeserver.protocols.dhcp.reply import Boot, boot_reply
+from pxeserver.servers.dhcp_choice import Choices, machine_of
 from pxeserver.servers.dhcp_client import TO_ALL, Answer, Client, read_client
 from pxeserver.servers.dhcp_conflict import AddressCheck
 from pxeserver.servers.dhcp_full import FullDhcp
 from pxeserver.servers.dhcp_links import Link, Links
+from pxeserver.servers.dhcp_offers import Offers, proxied
 from pxeserver.servers.udp import MAX_DATAGRAM, Datagram, UdpEndpoint
 
 if TYPE_CHECKING:
-    from pxeserver.boot.attempts import Attempt
     from pxeserver.servers.plane import Plane
 
 log = logging.getLogger(__name__)
 
-_KINDS: Final = {kind.value: kind for kind in ClientKind}
 _MAC_FIELD: Final = slice(28, 34)  # of the bytes, for logs of messages that could not be read
 _NOBODY: Final = "0.0.0.0"
 _REQUEST_OP: Final = Op.REQUEST.value
-_FULL: Final = frozenset((DhcpMode.FULL, DhcpMode.RESERVED))
 _HAS_ADDRESS: Final = frozenset((MessageType.REQUEST, MessageType.INFORM))
 
 
@@ -52,15 +53,19 @@ class DhcpServer:
 
     def __init__(self, plane: Plane, sockets: DhcpSockets, check: AddressCheck | None = None) -> None:
         self._plane = plane
+        self._choices = Choices(plane)
         self._dhcp = UdpEndpoint(sockets.dhcp, self._on_dhcp, too_long=self._too_long)
         self._boot = UdpEndpoint(sockets.boot, self._on_boot, too_long=self._too_long)
         self._full = FullDhcp(plane, self._boot_for, self._send, self._address_given, check)
         self._links = Links(plane.site(), plane.catalog().policy)
         self._built_from: tuple[object, object] = (None, None)
         self._contested: frozenset[int] = frozenset()
+        self._offers = Offers(plane, self._choices, lambda: (self.links(), self._contested))
+        self._dhcp.shorten(self._offers, TO_ALL, self._not_sent)
 
     def start(self) -> None:
         """Begin to answer, on the running event loop."""
+        self._offers.start()
         self._dhcp.start()
         self._boot.start()
 
@@ -68,6 +73,7 @@ class DhcpServer:
         """Stop answering and close both sockets; leases that wait for the disk are not acknowledged."""
         self._dhcp.stop()
         self._boot.stop()
+        self._offers.stop()
         await self._full.stop()
 
     def set_contested(self, interfaces: Iterable[int]) -> None:
@@ -112,7 +118,10 @@ class DhcpServer:
         """Send an answer, by default from port 67. Where the kernel refuses it, the client asks again."""
         endpoint = endpoint or self._dhcp
         if not endpoint.send(answer.data, answer.to, ifindex=answer.ifindex, source=answer.source):
-            self._plane.ignored(Ignore(Reason.NOT_SENT, answer.to[0]))
+            self._not_sent(answer.to[0])
+
+    def _not_sent(self, to: str = TO_ALL[0]) -> None:
+        self._plane.ignored(Ignore(Reason.NOT_SENT, to))
 
     def answer(self, datagram: Datagram, *, boot_port: bool = False) -> Answer | Ignore | None:
         """What to do about one datagram: an answer, a silence, or None where full DHCP took it over."""
@@ -128,14 +137,15 @@ class DhcpServer:
         link = _place(links, packet, datagram, boot_port)
         if isinstance(link, Ignore):
             return link
-        mode = link.subnet.mode
-        if mode is DhcpMode.OFF:
+        if link.subnet.mode is DhcpMode.OFF:
             return Ignore(Reason.DHCP_OFF, link.subnet.network)
         request = classify(packet)
-        if mode in _FULL and not boot_port and (link.subnet.force or link.ifindex not in self._contested):
+        if not boot_port and not proxied(link, self._contested):
             return self._address(packet, request, link, links)
         if isinstance(request, NotPxe):
             return Ignore(Reason.NOT_PXE, request.reason)
+        if not boot_port:
+            self._offers.learn(datagram.data, request)
         return self._proxy(request, link, datagram, boot_port)
 
     def _address(
@@ -198,49 +208,20 @@ class DhcpServer:
 
     def _boot_choice(self, request: PxeRequest, link: Link, step: EventKind) -> Boot | Ignore:
         """What the decision gives this machine to start, on the timeline of its attempt."""
-        machine = Machine(
-            request.mac,
-            uuid=request.uuid,
-            arch=request.arch,
-            kind=_KINDS[request.kind],
-            address=request.ciaddr,
-            subnet=link.subnet.network,
-        )
-        attempt = self._attempt(request, machine)
-        chosen = decision.offer(machine, self._plane.catalog(), self._plane.nodes(), link.server, attempt.id)
-        if isinstance(chosen, Ignore):
-            self._tell(attempt, EventKind.IGNORED, reason=chosen.reason.value, detail=chosen.detail)
-            log.info("mac=%s event=ignored reason=%s", request.mac, chosen.reason.name)
-            return chosen
-        attempt.node_id = chosen.node_id
-        if step is EventKind.BOOT_REQUESTED or request.message is MessageType.DISCOVER:
-            self._tell(attempt, step, file=chosen.file, server=chosen.server, why=chosen.why)
-            log.info("mac=%s event=%s kind=%s file=%s", request.mac, step.value, request.kind, chosen.file)
-        return Boot(chosen.server, chosen.file.encode())
-
-    def _attempt(self, request: PxeRequest, machine: Machine) -> Attempt:
-        """The attempt a request belongs to; a DISCOVER may begin one and is on its timeline."""
-        attempts = self._plane.attempts
-        known = attempts.by_mac(request.mac) if request.message is not MessageType.DISCOVER else None
-        if known is not None:
-            return known
-        attempt = attempts.begin(machine, self._plane.now(), firmware=request.kind != IPXE)
-        detail: dict[str, str | int] = {"kind": request.kind, "subnet": machine.subnet or ""}
-        if request.arch is not None:
-            detail["arch"] = request.arch
-        if machine.uuid is not None:
-            detail["uuid"] = machine.uuid
-        self._tell(attempt, EventKind.DISCOVERED, **detail)
-        return attempt
+        machine = machine_of(request, link.subnet.network)
+        discover = request.message is MessageType.DISCOVER
+        attempt = None if discover else self._plane.attempts.by_mac(request.mac)
+        attempt = attempt or self._choices.begin(machine)
+        chosen = self._choices.choose(machine, attempt, link.server)
+        if isinstance(chosen, Ignore) or discover or step is EventKind.BOOT_REQUESTED:
+            self._choices.answered(attempt, chosen, step)
+        return chosen if isinstance(chosen, Ignore) else Boot(chosen.server, chosen.file.encode())
 
     def _address_given(self, client: Client, address: str) -> None:
         """A lease was made: the attempt of a booting machine is known by its address from now on."""
-        if client.pxe is None:
-            return
-        attempt = self._plane.attempts.by_mac(client.mac)
+        attempt = self._plane.attempts.by_mac(client.mac) if client.pxe is not None else None
         if attempt is not None:
-            self._plane.attempts.bind_address(attempt, address)
-            self._tell(attempt, EventKind.ADDRESS_GIVEN, address=address)
+            self._choices.given(attempt, address)
 
     def _note_address(self, request: PxeRequest) -> None:
         """Bind an attempt to the address its machine has or takes from another server: ciaddr, or option 50
@@ -249,11 +230,6 @@ class DhcpServer:
         attempt = self._plane.attempts.by_mac(request.mac) if address else None
         if attempt is not None and address is not None and request.message in _HAS_ADDRESS:
             self._plane.attempts.bind_address(attempt, address)
-
-    def _tell(self, attempt: Attempt, step: EventKind, /, **detail: str | int) -> None:
-        """Put an event on an attempt's timeline."""
-        event = Event(self._plane.now(), step, attempt.id, attempt.mac, attempt.node_id, detail)
-        self._plane.report(event)
 
 
 def _place(links: Links, packet: Packet, datagram: Datagram, boot_port: bool) -> Link | Ignore:

@@ -114,6 +114,10 @@ class Links:
                     return net.link
         return nets[0].link
 
+    def nearest(self) -> dict[int, Link]:
+        """For each interface the network of a machine that tells nothing of itself: as `direct` answers."""
+        return {index: nets[0].link for index, nets in self._on.items() if nets}
+
     def relayed(self, giaddr: str) -> Link | Ignore:
         """The network behind a relay on the allow-list (RFC 1542 section 5.4: giaddr lies on the client's
         network)."""

@@ -11,9 +11,10 @@ import asyncio
 import errno
 import logging
 import socket
-import struct
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple, Protocol
+
+from pxeserver.servers.udp_vectors import Received, Sent, pktinfo
 
 log = logging.getLogger(__name__)
 
@@ -27,11 +28,9 @@ MAX_DATAGRAM: Final = 9216
 """Bytes read of one datagram: a jumbo frame. No request comes near it; longer ones are dropped."""
 
 _IP_PKTINFO: Final = 8  # linux/in.h; the socket module of Python 3.11 does not name it
-_PKTINFO: Final = struct.Struct("=i4s4s")
-"""Interface index, local address, destination (ip(7), struct in_pktinfo)."""
+_ERRORS: Final = 16
+"""ICMP errors passed over in one turn; each is told once by the kernel, before the datagrams."""
 
-_CONTROL_SIZE: Final = socket.CMSG_SPACE(_PKTINFO.size)
-_NO_ADDRESS: Final = b"\0\0\0\0"
 _FULL: Final = frozenset((errno.EAGAIN, errno.ENOBUFS))
 
 
@@ -44,6 +43,9 @@ class Datagram(NamedTuple):
     destination: str
     """The address the client sent to: ours, or a broadcast."""
 
+
+MAX_ANSWER: Final = 1024
+"""Room for an answer of the short way; a boot server's offers have 300 bytes."""
 
 Handler = Callable[[Datagram], None]
 
@@ -86,6 +88,21 @@ def _grow_buffer(sock: socket.socket, size: int) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
 
 
+class Short(Protocol):
+    """A short way from the bytes of a datagram to those of its answer, for what comes in thousands."""
+
+    @property
+    def infos(self) -> Mapping[int, bytes]:
+        """For each interface what its answers leave with (udp_vectors.pktinfo)."""
+
+    def begin(self) -> None:
+        """Datagrams follow, all of one moment."""
+
+    def answer(self, data: bytes, ifindex: int) -> bytes | None:
+        """The answer to a datagram that was sent to everybody on the link, or by somebody without an address;
+        b"" for silence, None where the handler has to look at it."""
+
+
 class UdpEndpoint:
     """A socket on the event loop: reads in batches, hands each datagram to a handler, sends by interface.
 
@@ -105,8 +122,17 @@ class UdpEndpoint:
         self._sock = sock
         self._handler = handler
         self._too_long = too_long
-        self._batch = batch
+        self._received = Received(batch, MAX_DATAGRAM)
+        self._answers = Sent(0, MAX_ANSWER, ("0.0.0.0", 0))
+        self._short: Short | None = None
+        self._refused: Callable[[], None] = lambda: None
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    def shorten(self, short: Short, to: tuple[str, int], refused: Callable[[], None]) -> None:
+        """Ask `short` first about what machines on the link send to everybody. Its answers go out together, to
+        the address `to`; `refused` hears of each that the kernel did not take."""
+        self._short, self._refused = short, refused
+        self._answers = Sent(self._received.count, MAX_ANSWER, to)
 
     @property
     def port(self) -> int:
@@ -126,37 +152,56 @@ class UdpEndpoint:
         self._sock.close()
 
     def read(self) -> int:
-        """Read and handle datagrams until there are none or the batch is full; how many there were."""
-        receive, handler = self._sock.recvmsg, self._handler
-        for count in range(self._batch):
+        """Read and handle one batch of datagrams; how many there were."""
+        received = self._received
+        for _ in range(_ERRORS):
             try:
-                data, control, flags, source = receive(MAX_DATAGRAM, _CONTROL_SIZE)
-            except (BlockingIOError, InterruptedError):
-                return count
+                count = received.receive(self._sock.fileno())
             except OSError as error:  # an ICMP error for an earlier answer; the socket goes on
                 log.debug("socket=%d event=receive-failed error=%s", self.port, error)
                 continue
-            if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or not control:
+            if count:
+                self._handle(received, count)
+            return count
+        return 0
+
+    def _handle(self, received: Received, count: int) -> None:
+        short = self._short
+        if short is not None:
+            short.begin()
+        for i in range(count):
+            data, ifindex, at_large = received.take(i)
+            if data is None:
                 self._too_long()
                 continue
-            ifindex, _, destination = _PKTINFO.unpack(control[0][2])
             try:
-                handler(Datagram(data, source, ifindex, socket.inet_ntoa(destination)))
+                if short is not None and at_large:
+                    answer = short.answer(data, ifindex)
+                    if answer is not None:
+                        if answer:
+                            self._answers.add(answer, short.infos[ifindex])
+                        continue
+                self._handler(Datagram(data, received.source(i), ifindex, received.destination(i)))
             except Exception:
-                log.exception("port=%d source=%s event=handler-failed", self.port, source[0])
-        return self._batch
+                log.exception("port=%d source=%s event=handler-failed", self.port, received.source(i)[0])
+        if self._answers.waiting:
+            for fault in self._answers.send(self._sock.fileno()):
+                self._tell_refusal(fault, "everybody", 0)
+                self._refused()
+
+    def _tell_refusal(self, fault: OSError, to: str, ifindex: int) -> None:
+        if fault.errno not in _FULL:
+            log.warning("to=%s ifindex=%d event=send-failed error=%s", to, ifindex, fault)
 
     def send(self, data: bytes, to: tuple[str, int], *, ifindex: int = 0, source: str | None = None) -> bool:
         """Send a datagram, out of the interface `ifindex` (0: by route) and from our address `source`.
 
         False where the kernel did not take it: UDP answers are lost, never queued, and the client asks again.
         """
-        local = socket.inet_aton(source) if source else _NO_ADDRESS
-        control = [(socket.IPPROTO_IP, _IP_PKTINFO, _PKTINFO.pack(ifindex, local, _NO_ADDRESS))]
+        control = [(socket.IPPROTO_IP, _IP_PKTINFO, pktinfo(ifindex, source))]
         try:
             self._sock.sendmsg([data], control, 0, to)
         except OSError as error:
-            if error.errno not in _FULL:
-                log.warning("to=%s:%d ifindex=%d event=send-failed error=%s", to[0], to[1], ifindex, error)
+            self._tell_refusal(error, f"{to[0]}:{to[1]}", ifindex)
             return False
         return True
