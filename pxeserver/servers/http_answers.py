@@ -7,13 +7,13 @@ from functools import partial
 
 from pxeserver.boot.attempts import Attempt, Stage
 from pxeserver.boot.decision import is_loader
-from pxeserver.boot.identity import Known, identify
+from pxeserver.boot.identity import Identity, Known, identify
 from pxeserver.boot.model import EventKind, FileRef, Ignore, Machine, Reason
 from pxeserver.servers.http_body import Refused
 from pxeserver.servers.http_callbacks import MOVING, Callbacks
 from pxeserver.servers.http_facts import fields_of, machine_of
 from pxeserver.servers.http_files import FileAnswers
-from pxeserver.servers.http_kept import Asked, Basis, Kept, KeptScripts
+from pxeserver.servers.http_kept import Basis, Kept, KeptScripts
 from pxeserver.servers.http_message import Request, Response, line, plain
 from pxeserver.servers.http_progress import FileProgress
 from pxeserver.servers.http_scripts import Detail, ScriptAnswer, Scripts
@@ -135,9 +135,10 @@ class Answers:
             self._tell(attempt, EventKind.IGNORED, {"reason": told.reason.value, "text": told.detail})
         raise Refused(403, f"{told.detail}, which is none of this boot's machine")
 
-    def _identify(self, attempt: Attempt) -> None:
+    def _identify(self, attempt: Attempt) -> Identity:
         found = identify(attempt.machine, self._plane.nodes())
         attempt.node_id = found.node.id if isinstance(found, Known) else None
+        return found
 
     # -------------------------------------------------------------------------------------------------
     # scripts
@@ -160,13 +161,20 @@ class Answers:
         if route.query:
             machine = machine_of(fields_of(route.query), attempt.mac, request.peer)
             self._plane.attempts.learn(attempt.id, machine)
-        self._identify(attempt)
+        who = self._identify(attempt)
         if self._callbacks.has_turn(attempt):
             return self._in_turn(route, attempt, base, detail)
+        basis = Basis.of(self._plane, attempt, who)
         answer = self._written(route, attempt, base)
-        if isinstance(answer, ScriptAnswer) and answer.records:
+        if isinstance(answer, Ignore):
+            return self._refused(attempt, answer, detail)
+        if answer.records:
             return self._in_turn(route, attempt, base, detail)
-        return self._hand_out(attempt, answer, detail, asked)
+        told = {**facts_of(attempt), **detail, **answer.detail}
+        response = _script_text(answer.text)
+        if basis is not None:
+            self._kept.keep(attempt, Kept(asked, basis, response, told))
+        return self._send_script(attempt, response, told)
 
     def _written(self, route: Route, attempt: Attempt, base: str) -> ScriptAnswer | Ignore:
         if route.kind is Kind.CHOICE:
@@ -177,27 +185,17 @@ class Answers:
         """Decided and recorded in one turn: of two boots of one node, only one may be given its install."""
         async with self._callbacks.turn(attempt):
             answer = self._written(route, attempt, base)
-            if isinstance(answer, ScriptAnswer):
-                for kind, what in answer.records:
-                    await self._callbacks.take(attempt, kind, {**detail, **what})
-        return self._hand_out(attempt, answer, detail)
-
-    def _hand_out(
-        self, attempt: Attempt, answer: ScriptAnswer | Ignore, detail: Detail, asked: Asked | None = None
-    ) -> Response:
-        """With `asked` it is kept for who asks the same again."""
-        if isinstance(answer, Ignore):
-            self._plane.ignored(answer)
-            self._tell(
-                attempt, EventKind.IGNORED, {**detail, "reason": answer.reason.value, "text": answer.detail}
-            )
-            raise Refused(403, f"nothing for this machine: {answer.reason.value} {answer.detail}".rstrip())
+            if isinstance(answer, Ignore):
+                return self._refused(attempt, answer, detail)
+            for kind, what in answer.records:
+                await self._callbacks.take(attempt, kind, {**detail, **what})
         told = {**facts_of(attempt), **detail, **answer.detail}
-        response = _script_text(answer.text)
-        basis = Basis.of(self._plane, attempt) if asked else None
-        if asked and basis is not None:
-            self._kept.keep(attempt, Kept(asked, basis, response, told))
-        return self._send_script(attempt, response, told)
+        return self._send_script(attempt, _script_text(answer.text), told)
+
+    def _refused(self, attempt: Attempt, why: Ignore, detail: Detail) -> Response:
+        self._plane.ignored(why)
+        self._tell(attempt, EventKind.IGNORED, {**detail, "reason": why.reason.value, "text": why.detail})
+        return line(403, f"nothing for this machine: {why.reason.value} {why.detail}".rstrip())
 
     def _send_script(
         self, attempt: Attempt, response: Response, told: Mapping[str, str | int | float]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from pxeserver.boot.attempts import MAX_ATTEMPTS, Attempt
 from pxeserver.boot.catalog import Catalog
-from pxeserver.boot.identity import Conflict, Known, identify
+from pxeserver.boot.identity import Conflict, Identity, Known, identify
 from pxeserver.boot.model import Machine, Node, NodeState
 from pxeserver.servers.http_message import Response
 from pxeserver.servers.plane import Plane
@@ -33,14 +33,13 @@ class Basis:
     state: NodeState | None
 
     @classmethod
-    def of(cls, plane: Plane, attempt: Attempt) -> Basis | None:
+    def of(cls, plane: Plane, attempt: Attempt, who: Identity) -> Basis | None:
         """For this attempt, now; None where several nodes claim its machine."""
-        nodes = plane.nodes()
-        who = identify(attempt.machine, nodes)
         if isinstance(who, Conflict):
             return None
         node = who.node if isinstance(who, Known) else None
-        return cls(attempt.machine, plane.catalog(), node, None if node is None else nodes.state(node.id))
+        state = None if node is None else plane.nodes().state(node.id)
+        return cls(attempt.machine, plane.catalog(), node, state)
 
     def holds(self, before: Basis) -> bool:
         """Whether it is the same as before."""
@@ -74,7 +73,7 @@ class KeptScripts:
         kept = self._kept.get(attempt.id)
         if kept is None or kept.asked != asked:
             return None
-        basis = Basis.of(plane, attempt)
+        basis = Basis.of(plane, attempt, identify(attempt.machine, plane.nodes()))
         return kept if basis is not None and basis.holds(kept.basis) else None
 
     def keep(self, attempt: Attempt, kept: Kept) -> None:

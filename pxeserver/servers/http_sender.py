@@ -8,7 +8,9 @@ kernel's neighbour table decides; behind a router it tells nothing, and the id a
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Callable
+from functools import lru_cache
 
 from pxeserver.boot.attempts import Attempt
 from pxeserver.neighbour import neighbour_mac
@@ -36,20 +38,41 @@ class Senders:
 
     def served(self, peer: str) -> bool:
         """Whether the address lies on one of our links or in a network that is configured."""
-        networks = [text for interface in self._plane.site().interfaces for text in interface.networks]
-        networks += [subnet.network for subnet in self._plane.catalog().policy.subnets]
-        return any(_within(peer, network) for network in networks)
+        site, subnets = self._plane.site(), self._plane.catalog().policy.subnets
+        networks = [text for interface in site.interfaces for text in interface.networks]
+        networks += [subnet.network for subnet in subnets]
+        address = _number(peer)
+        return address is not None and any(_within(address, network) for network in networks)
 
     def mac(self, peer: str) -> str | None:
         """The MAC address behind an IP address on one of our links, as the kernel talks to it."""
+        address = _number(peer)
+        if address is None:
+            return None
         for interface in self._plane.site().interfaces:
-            if any(_within(peer, network) for network in interface.networks):
+            if any(_within(address, network) for network in interface.networks):
                 return self._neighbour(interface.name, peer)
         return None
 
 
-def _within(address: str, network: str) -> bool:
+def _number(address: str) -> int | None:
+    """An IPv4 address as a number; None for any other text."""
     try:
-        return ipaddress.IPv4Address(address) in ipaddress.IPv4Network(network, strict=False)
+        return int.from_bytes(socket.inet_pton(socket.AF_INET, address), "big")
+    except (OSError, ValueError):
+        return None
+
+
+@lru_cache(1024)
+def _bounds(network: str) -> tuple[int, int]:
+    """The first and the last address of a network; none where the text is no network."""
+    try:
+        found = ipaddress.IPv4Network(network, strict=False)
     except ValueError:
-        return False
+        return 1, 0
+    return int(found.network_address), int(found.broadcast_address)
+
+
+def _within(address: int, network: str) -> bool:
+    first, last = _bounds(network)
+    return first <= address <= last
