@@ -68,8 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"pxeserver: {error}", file=sys.stderr)
         return EXIT_HOPELESS
     logs.start(name, settings.server.log_level)
-    with contextlib.suppress(OSError):  # what `ps` and `top` call it: the command line may be our parent's
-        Path("/proc/self/comm").write_text(f"pxe-{name}")
+    privileges.set_name(f"pxe-{name}")  # the command line may be our parent's
     body = _worker if name == "worker" else _control
     try:
         with asyncio.Runner(loop_factory=_loop_factory(settings, name)) as runner:

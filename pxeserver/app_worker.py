@@ -16,6 +16,7 @@ from pxeserver.answers import tftp_names
 from pxeserver.bootmenu import Menus
 from pxeserver.config import Settings
 from pxeserver.descriptors import Room, fitted
+from pxeserver.hostlimits import check_buffers
 from pxeserver.imagestore.store import Store
 from pxeserver.protocols.tftp.transfers import Limits
 from pxeserver.servers.dhcp import DhcpServer, DhcpSockets
@@ -62,6 +63,7 @@ class WorkerParts:
         missing = [name for name in _NEEDED if name not in bound]
         if missing:
             raise OSError(f"started without the sockets {', '.join(missing)}: use `pxeserver run` or systemd")
+        check_buffers(bound)
         state = settings.server.state_dir
         journal = await _open_journal(settings)
         store = Store(state / "images", writes=False)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_KEEPCAPS = 8
+_PR_SET_NAME = 15
 _PR_CAPBSET_DROP = 24
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT = 47
@@ -48,6 +49,11 @@ def _set_capabilities(mask: int) -> None:
     header = _Header(_CAPABILITY_VERSION_3, 0)
     if _libc().capset(ctypes.byref(header), ctypes.byref(sets)) != 0:
         raise OSError(ctypes.get_errno(), f"capset: {os.strerror(ctypes.get_errno())}")
+
+
+def set_name(name: str) -> None:
+    """What `ps` and `top` call this process: at most 15 bytes of it."""
+    _libc().prctl(_PR_SET_NAME, ctypes.c_char_p(name.encode()), 0, 0, 0)
 
 
 def account(user: str) -> pwd.struct_passwd | None:

@@ -19,18 +19,15 @@ from pathlib import Path
 
 import psutil
 
+from pxeserver.hostlimits import BACKLOG, RECEIVE_BUFFER
+
 NAMES = ("dhcp", "proxydhcp", "tftp", "http", "worker", "api", "agents", "admin", "pages", "builder")
 ENVIRONMENT = "PXESERVER__FDS"
 _FIRST_FD = 3
-_BACKLOG = 1024
 _IP_PKTINFO = 8  # from which interface a datagram came (ip(7)); Python 3.11 has no name for it
 _SO_RCVBUFFORCE = (
     33  # beyond net.core.rmem_max, for whoever may (socket(7)); the socket module has no name for it
 )
-_RECEIVE_BUFFER = 4 << 20
-"""A rack that powers on at once sends thousands of datagrams within a second; what does not fit here is
-lost.
-"""
 
 
 class PortError(Exception):
@@ -94,7 +91,7 @@ def _bind_inet(want: Want) -> socket.socket:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((want.address, want.port))
         if not datagram:
-            sock.listen(_BACKLOG)
+            sock.listen(BACKLOG)
         sock.setblocking(False)
     except BaseException:
         sock.close()
@@ -104,9 +101,9 @@ def _bind_inet(want: Want) -> socket.socket:
 
 def _grow_buffer(sock: socket.socket) -> None:
     try:
-        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
     except OSError:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
 
 
 def _bind_unix(want: Want) -> socket.socket:
@@ -119,7 +116,7 @@ def _bind_unix(want: Want) -> socket.socket:
             sock.bind(str(path))
         finally:
             os.umask(old)
-        sock.listen(_BACKLOG)
+        sock.listen(BACKLOG)
         sock.setblocking(False)
     except BaseException:
         sock.close()

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import os
 import socket
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
@@ -21,11 +20,12 @@ from pxeserver import logs
 from pxeserver.boot.catalog import NodeTable
 from pxeserver.boot.model import Event, Ignore, Lease, Promise, PromiseKind
 from pxeserver.channel import Channel, ChannelError, Envelope, decode, encode
-from pxeserver.protocols.dhcp.lease import OFFERED
+from pxeserver.hostlimits import HostLimits
 from pxeserver.servers.plane import ControlAway
 from pxeserver.storage.journal import Journal
 from pxeserver.worker import BootWorker
 from pxeserver.worker_keep import Keeper, kept
+from pxeserver.worker_tables import hello, parts
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -39,8 +39,7 @@ up.
 _BATCH = 256
 """Events or entries in one frame."""
 GATHER_SECONDS = 0.02
-"""How long a first event or entry waits for company: a frame costs both ends more than what is in it.
-Questions do not wait."""
+"""How long a first event or entry waits for company; questions do not."""
 ANSWER_SECONDS = 2.5
 """A machine is told to come again after 3 s where the control process took longer than this."""
 _TAKEN_OVER = (PromiseKind.STATE, PromiseKind.LEASE)
@@ -74,6 +73,7 @@ class ControlLink:
         self._questions: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
         self._table: NodeTable | None = None
         self._keeper = Keeper(worker, journal)
+        self._limits = HostLimits()
         self._releasing: set[asyncio.Future[None]] = set()
         self.dropped = 0
         """Events lost because no control process took them."""
@@ -179,7 +179,7 @@ class ControlLink:
         self._channel = channel
         self._table = None
         self._sent_seq, self._behind = 0, True
-        channel.send("hello", self._hello())
+        channel.send("hello", hello(self._worker, self._journal))
         channel.send("site", self._site_body())
         log.info("control process connected")
         sender = asyncio.ensure_future(self._send_all(channel))
@@ -190,18 +190,6 @@ class ControlLink:
                 self._take(frame)
         finally:
             sender.cancel()
-
-    def _hello(self) -> wire.WorkerHello:
-        snapshot, nodes = self._worker.snapshot, self._worker.nodes()
-        return wire.WorkerHello(
-            os.getpid(),
-            self._journal.last_seq,
-            snapshot.version,
-            acked=self._journal.acked_seq,
-            nodes=len(nodes),
-            highest_node=max((node.id for node in nodes), default=0),
-            profiles=tuple(snapshot.profiles),
-        )
 
     def _lose(self) -> None:
         log.warning(
@@ -280,20 +268,7 @@ class ControlLink:
         """Everything that was promised, as it is now; then the journal's entries from the last one that was
         taken over, so that nothing which happens meanwhile is overwritten by the table.
         """
-        states = iter(tuple(self._worker.nodes().states()))
-        leases = iter(
-            [
-                Lease(e.address, e.mac, e.client_id, e.expires, e.hostname, e.state)
-                for e in self._worker.leases
-                if e.state != OFFERED
-            ]
-        )
-        last = False
-        while not last:
-            part = wire.Tables(
-                tuple(itertools.islice(states, wire.CHUNK)), tuple(itertools.islice(leases, wire.CHUNK))
-            )
-            last = part.last = len(part.states) < wire.CHUNK and len(part.leases) < wire.CHUNK
+        for part in parts(self._worker):
             self.put("tables", part)
         self._entries.clear()
         self._sent_seq, self._behind = 0, True
@@ -341,10 +316,11 @@ class ControlLink:
         await self._keeper.run()
 
     async def tick(self) -> None:
-        """Once a second: the counts of silences, for ever."""
+        """Once a second: the counts of silences, and what has become due meanwhile, for ever."""
         while True:
             await asyncio.sleep(1)
             self._keeper.look()
+            self._limits.look(len(self._worker.nodes()))
             if self._channel is None:
                 continue
             counts, self._ignored = self._ignored, Counter()

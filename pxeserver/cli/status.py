@@ -7,6 +7,7 @@ from typing import Any
 from pxeserver.cli import screen
 from pxeserver.cli.client import Client, Failure
 from pxeserver.cli.options import DEFAULT, Options, noun
+from pxeserver.hostlimits import read, wanting
 
 app = noun("status", "The server's state in a few lines.")
 
@@ -43,6 +44,9 @@ def status(*, options: Options = DEFAULT) -> int:
     )
     for problem in state["problems"]:
         screen.warn(problem)
+    # The services do not see the host's settings; who asks here does.
+    for sentence in wanting(read(), counts["nodes"] + counts["unknown_machines"]):
+        screen.warn(sentence)
     return 0 if state["state"] == "ok" else 1
 
 
