@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 
 from pxeserver.boot.diagnosis import Windows
-from pxeserver.boot.model import Event
+from pxeserver.boot.model import Event, Node, NodeState, Phase
 from pxeserver.live.board import STUCK_STAYS, Board
 from pxeserver.live.care import DatabaseCare
 from pxeserver.live.errors import Unavailable
@@ -20,6 +20,10 @@ log = logging.getLogger(__name__)
 
 _RECALLED = 500
 """Newest boots that are looked up at the start."""
+_TALLY_SECONDS = 2.0
+"""Nodes are not counted more often: there may be tens of thousands, and many who look."""
+STATES = ("idle", "ordered", "installing", "installed", "failed", "held")
+"""ordered: to be installed at its next boot; failed: an install failed or was cut off; held: by a person."""
 
 
 class Lookout:
@@ -30,6 +34,8 @@ class Lookout:
     ) -> None:
         self._care = care
         self._clock = clock
+        self._memory = memory
+        self._tally: tuple[float, dict[str, int]] = (0.0, {})
         self.board = Board(windows, memory.role)
         self.figures = Figures(clock)
         self.frames = Frames(self.board, memory.name, clock)
@@ -58,3 +64,22 @@ class Lookout:
         for event in sorted(events, key=lambda e: e.at):
             self.take(event)
         self.board.look(self._clock())
+
+    def tally(self) -> dict[str, int]:
+        """How many nodes are in each of STATES, as of a moment ago."""
+        now = self._clock()
+        if not 0 <= now - self._tally[0] < _TALLY_SECONDS:
+            counts = dict.fromkeys(STATES, 0)
+            nodes = self._memory.nodes
+            for node in nodes:
+                counts[_state(node, nodes.state(node.id))] += 1
+            self._tally = (now, counts)
+        return dict(self._tally[1])
+
+
+def _state(node: Node, state: NodeState) -> str:
+    if node.hold:
+        return "held"
+    if node.order > state.order:
+        return "ordered"
+    return "failed" if state.phase is Phase.HELD else state.phase.value

@@ -9,7 +9,7 @@ from aiohttp import web
 from pxeserver.api.access.who import look
 from pxeserver.api.routing import Call, Route
 from pxeserver.api.schemas.boots import WatchQuery
-from pxeserver.api.schemas.live import FiguresQuery, FiguresView, LiveBoots, figures_view
+from pxeserver.api.schemas.live import FiguresQuery, FiguresView, LiveBoots, NodeTally, figures_view
 from pxeserver.api.streams import event_bytes, events
 from pxeserver.live.figures import SPAN
 
@@ -40,6 +40,11 @@ async def _frames(call: Call, since: int | None) -> AsyncIterator[bytes]:
         await watch.aclose()
 
 
+async def show_nodes(call: Call) -> NodeTally:
+    """How many nodes are in which state, as of a moment ago."""
+    return NodeTally(**call.hall.lookout.tally())
+
+
 async def show_figures(call: Call) -> FiguresView:
     """Boots a minute, bytes a second, and how long boots took."""
     query: FiguresQuery = call.query
@@ -60,6 +65,7 @@ ROUTES = (
         media="text/event-stream",
         need=look("boot"),
     ),
+    Route("GET", "/live/nodes", show_nodes, "Nodes by state", "server", NodeTally, need=look("server")),
     Route(
         "GET",
         "/live/figures",

@@ -55,6 +55,21 @@ class LiveBoots(View):
     totals: LiveTotals
 
 
+class NodeTally(View):
+    """How many nodes are in which state."""
+
+    idle: int
+    """No install was ever started."""
+    ordered: int
+    """To be installed at the next boot."""
+    installing: int
+    installed: int
+    failed: int
+    """An install failed or was cut off; only a new order moves them."""
+    held: int
+    """By a person."""
+
+
 class FiguresQuery(Body):
     """Of which time, and in which steps."""
 
