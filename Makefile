@@ -12,7 +12,7 @@ APT_RUN := python3-venv ca-certificates debian-archive-keyring iproute2 kmod cpi
 APT_LAB := qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 ipxe-qemu dnsmasq-base nftables procps \
 	mtools syslinux syslinux-common dosfstools fdisk openssh-client
 # Independent clients and instruments of the tests.
-APT_TEST := $(APT_LAB) tftp-hpa atftp curl strace systemd libfaketime swtpm openipmi
+APT_TEST := $(APT_LAB) chromium fonts-dejavu-core tftp-hpa atftp curl strace systemd libfaketime swtpm openipmi
 # Benchmarks: a compiler for the load generators. The programs we are compared with are unpacked into .cache and never
 # installed, so that none of their services is started.
 APT_BENCH := gcc libc6-dev curl dnsmasq-base nftables util-linux procps
@@ -79,7 +79,7 @@ format: $(VENV)/.test ## put the sources into shape
 	@$(VENV)/bin/ruff format . && $(VENV)/bin/ruff check --fix .
 
 test: check ## everything: units, network namespaces, other programs' clients, real firmware
-	@$(PY) -m pytest -n 2 --dist loadfile -m "(slow or net or interop or firmware) and not long" tests
+	@$(PY) -m pytest -n 2 --dist loadfile -m "(slow or net or interop or firmware or web) and not long" tests
 
 test-long: check ## the long runs: millions of packets, hundreds of kills, the slowest machines
 	@$(PY) -m pytest -n 2 --dist loadfile -m long tests

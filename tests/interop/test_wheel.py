@@ -53,6 +53,21 @@ def test_the_folders_beside_the_package_are_inside_the_wheel(wheel: Path) -> Non
         assert {b for b in beside if "__pycache__" not in b} == inside
 
 
+def test_the_pages_are_inside_the_wheel_with_their_templates_and_static_files(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    beside = {p.relative_to(SOURCE).as_posix() for p in (SOURCE / "webadmin").rglob("*") if p.is_file()}
+    beside = {b for b in beside if "__pycache__" not in b}
+    assert {"webadmin/templates/base.html", "webadmin/static/vendor/htmx.min.js"} <= beside
+    assert beside <= names
+
+
+def test_the_installed_pages_render(fresh: Path) -> None:
+    show = "from webadmin import assets, render as r; print(assets.url('icon.svg'), r.environment().list_templates())"
+    done = python(fresh, "-c", show)
+    assert done.returncode == 0, done.stderr
+    assert "base.html" in done.stdout
+
+
 def test_the_installed_package_finds_them(fresh: Path) -> None:
     show = "from pxeserver import resources as r; [print(r.folder(f)) for f in r.FOLDERS]"
     done = python(fresh, "-c", show)

@@ -80,7 +80,9 @@ class MadeUp:
         """Run a coroutine function beside the server; its result."""
         return asyncio.run_coroutine_threadsafe(what(), self._loop).result(60)  # type: ignore[arg-type]
 
-    def tell(self, kind: EventKind, attempt: str, mac: str, node: int | None = None, /, **detail: Any) -> None:
+    def tell(
+        self, kind: EventKind, attempt: str, mac: str, node: int | None = None, /, **detail: Any
+    ) -> None:
         """Have the hall hear of an event that happens now."""
         event = Event(time.time(), kind, attempt, mac, node, detail)
         self._loop.call_soon_threadsafe(self.hall.ingest_event, event)
