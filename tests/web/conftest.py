@@ -28,6 +28,8 @@ CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--force-color-profile=srgb"]
 PICTURES = Path(os.environ.get("PXESERVER_PICTURES", HERE.parents[1] / ".cache" / "pictures"))
 ADMIN = "http://127.0.0.1:8080"
+PATIENCE = 120_000
+"""Milliseconds: a busy machine shares two processors among virtual machines and browsers."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -78,6 +80,7 @@ class Watched:
 def watch(context: Any, home: str) -> Watched:
     """A new page of this context, watched from its first request on."""
     page = context.new_page()
+    page.set_default_timeout(PATIENCE)
     watched = Watched(page, home)
     host = urlsplit(home).netloc
 
