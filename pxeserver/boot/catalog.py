@@ -15,6 +15,10 @@ from typing import NamedTuple
 from pxeserver.boot.model import FileRef, Group, Image, Loader, Node, NodeState, Phase, Policy, Profile
 
 
+_ALIKE_KEPT = 4096
+"""Different mappings that are remembered; where nearly every node has its own, none is worth finding again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Catalog:
     """The configuration at one moment. `version` grows with each edit."""
@@ -59,6 +63,7 @@ class NodeTable:
         self._by_mac: dict[str, tuple[int, ...]] = {}
         self._by_address: dict[str, tuple[int, ...]] = {}
         self._installing: dict[str, int] = {}
+        self._alike: dict[frozenset[tuple[str, str]], Mapping[str, str]] = {}
         for node in nodes:
             self.put(node)
         for state in states:
@@ -130,10 +135,29 @@ class NodeTable:
     def put(self, node: Node) -> None:
         """Add a node or replace the one with its id."""
         self.remove(node.id, keep_state=True)
+        self._share(node)
         self._nodes[node.id] = node
+        alone = (node.id,)
         for index, keys in self._indexes(node):
             for key in keys:
-                index[key] = (*index.get(key, ()), node.id)
+                others = index.get(key)
+                index[key] = (*others, node.id) if others else alone
+
+    def _share(self, node: Node) -> None:
+        """Let nodes whose values, labels or hardware are alike have one mapping for all: most of a rack is,
+        and a mapping takes more memory than the rest of a node. They are equal and never change, so nobody
+        can tell.
+        """
+        for name in ("values", "labels", "hardware"):
+            own = getattr(node, name)
+            key = frozenset(own.items())
+            alike = self._alike.get(key)
+            if alike is None:
+                if len(self._alike) >= _ALIKE_KEPT:
+                    self._alike.clear()
+                alike = self._alike[key] = own
+            if alike is not own:
+                object.__setattr__(node, name, alike)
 
     def remove(self, node_id: int, *, keep_state: bool = False) -> None:
         """Forget a node, if it is there."""
