@@ -9,7 +9,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from pxeserver.servers.udp import BATCH, MAX_DATAGRAM, Datagram, UdpEndpoint, open_udp, prepare
+from pxeserver.servers.udp import (
+    BATCH,
+    MAX_ANSWER,
+    MAX_DATAGRAM,
+    Datagram,
+    UdpEndpoint,
+    open_udp,
+    prepare,
+)
+from pxeserver.servers.udp_vectors import Received, pktinfo
 
 
 @pytest.fixture
@@ -114,3 +123,81 @@ def test_only_ipv4_datagram_sockets_are_taken() -> None:
     for family, kind in ((socket.AF_INET, socket.SOCK_STREAM), (socket.AF_INET6, socket.SOCK_DGRAM)):
         with socket.socket(family, kind) as sock, pytest.raises(OSError, match="datagram socket"):
             prepare(sock)
+
+
+class AtLarge(Received):
+    """Takes every datagram for a broadcast: loopback has none."""
+
+    def take(self, i: int) -> tuple[bytes | None, int, bool]:
+        data, ifindex, _ = super().take(i)
+        return data, ifindex, True
+
+
+class Words:
+    """A short way that answers some words, is silent on others, and leaves the rest to the handler."""
+
+    def __init__(self) -> None:
+        loopback = socket.if_nametoindex("lo")
+        self.infos = {loopback: pktinfo(loopback, "127.0.0.1")}
+        self.batches = 0
+
+    def begin(self) -> None:
+        self.batches += 1
+
+    def answer(self, data: bytes, ifindex: int) -> bytes | None:
+        assert ifindex in self.infos
+        return {b"ask": b"answer", b"hush": b"", b"long": b"x" * (MAX_ANSWER + 1)}.get(data)
+
+
+def with_short_way(client: socket.socket, handler: list[bytes]) -> tuple[UdpEndpoint, Words, list[int]]:
+    words, refused = Words(), []
+    endpoint = UdpEndpoint(open_udp(0), lambda d: handler.append(d.data))
+    endpoint.shorten(words, client.getsockname(), lambda: refused.append(1))
+    endpoint._received = AtLarge(BATCH, MAX_DATAGRAM)
+    return endpoint, words, refused
+
+
+def test_the_short_way_answers_a_batch_at_once_and_leaves_the_rest_to_the_handler(
+    client: socket.socket,
+) -> None:
+    others: list[bytes] = []
+    endpoint, words, refused = with_short_way(client, others)
+    for data in (b"ask", b"hush", b"other", b"ask"):
+        client.sendto(data, ("127.0.0.1", endpoint.port))
+    assert endpoint.read() == 4
+    assert [client.recvfrom(100) for _ in range(2)] == [(b"answer", ("127.0.0.1", endpoint.port))] * 2
+    assert (others, words.batches, refused) == ([b"other"], 1, [])
+    endpoint.stop()
+
+
+def test_an_answer_that_the_kernel_refuses_costs_only_itself(
+    client: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
+    endpoint, words, refused = with_short_way(client, [])
+    (loopback, good), bad = next(iter(words.infos.items())), pktinfo(99999, "127.0.0.1")
+    infos = iter((bad, good, bad, bad, good))
+
+    class Turns(dict[int, bytes]):
+        def __getitem__(self, index: int) -> bytes:
+            return next(infos)
+
+    words.infos = Turns({loopback: good})
+    for _ in range(5):
+        client.sendto(b"ask", ("127.0.0.1", endpoint.port))
+    endpoint.read()
+    assert [client.recvfrom(100)[0] for _ in range(2)] == [b"answer"] * 2
+    assert refused == [1, 1, 1]
+    assert caplog.text.count("event=send-failed") == 3
+    endpoint.stop()
+
+
+def test_an_answer_without_room_costs_only_itself(
+    client: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
+    endpoint, _, _ = with_short_way(client, [])
+    for data in (b"long", b"ask"):
+        client.sendto(data, ("127.0.0.1", endpoint.port))
+    endpoint.read()
+    assert client.recvfrom(100)[0] == b"answer"
+    assert "event=handler-failed" in caplog.text
+    endpoint.stop()
