@@ -43,7 +43,7 @@ class BootHttp:
 
     async def start(self, sockets: Iterable[socket.socket]) -> None:
         """Serve on these bound TCP sockets, which stay the caller's; each may listen already."""
-        self._connections = Connections(self._answer, self.limits)
+        self._connections = Connections(self.answer, self.limits)
         for sock in sockets:
             # The supervisor's socket must outlive this listener.
             self._connections.listen(sock.dup())
@@ -58,7 +58,7 @@ class BootHttp:
         """Open connections."""
         return 0 if self._connections is None else len(self._connections)
 
-    def _answer(self, request: Request) -> Response | Awaitable[Response]:
+    def answer(self, request: Request) -> Response | Awaitable[Response]:
         """One request: answered whatever happens, with a reason a person can read."""
         try:
             if "content-encoding" in request.fields:
