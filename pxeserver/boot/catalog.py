@@ -14,9 +14,8 @@ from typing import NamedTuple
 
 from pxeserver.boot.model import FileRef, Group, Image, Loader, Node, NodeState, Phase, Policy, Profile
 
-
 _ALIKE_KEPT = 4096
-"""Different mappings that are remembered; where nearly every node has its own, none is worth finding again."""
+"""Different mappings that are remembered; where every node has its own, none is worth finding again."""
 
 
 @dataclass(frozen=True, slots=True)
