@@ -1,4 +1,4 @@
-"""What a boot script costs over HTTP in calls of Python functions: from the request's bytes to the answer's."""
+"""What a boot script costs over HTTP, from request to answer, in calls of Python functions."""
 
 from __future__ import annotations
 
