@@ -123,8 +123,8 @@ class TftpSettings(Section):
     """Transfers of one address at the same time."""
     max_block_size: Annotated[int, Field(ge=512, le=65464)] = 1468
     """Greatest block size granted, in bytes. 1468 fits an Ethernet frame; it is lowered to the link's MTU."""
-    max_window: Annotated[int, Field(ge=1, le=64)] = 32
-    """Greatest window granted, in blocks (RFC 7440)."""
+    max_window: Annotated[int, Field(ge=1, le=64)] = 64
+    """Greatest window granted, in blocks (RFC 7440). After losses a machine gets a smaller one."""
 
 
 class HttpSettings(Section):

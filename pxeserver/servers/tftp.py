@@ -22,7 +22,7 @@ from pxeserver.protocols.tftp.transfers import Admission, Entry, Peer, Transfers
 from pxeserver.servers.plane import Plane
 from pxeserver.servers.tftp_access import ServedLinks
 from pxeserver.servers.tftp_batch import Batch, open_batch
-from pxeserver.servers.tftp_clock import Alarm
+from pxeserver.servers.tftp_clock import Alarm, Ration
 from pxeserver.servers.tftp_content import Resolve
 from pxeserver.servers.tftp_ports import bind_within
 from pxeserver.servers.tftp_report import Delivery, Reporter
@@ -81,8 +81,7 @@ class TftpServer:
         self._postponed = 0
         self._idle = asyncio.Event()
         self._stopping = False
-        self._stray_second = 0
-        self._stray_errors = 0
+        self._stray_errors = Ration(STRAY_ERRORS_A_SECOND)
 
     @property
     def active(self) -> int:
@@ -101,8 +100,10 @@ class TftpServer:
         self._alarm = Alarm(self._loop, self._transfers.next_timer, self._on_timer)
         if self._options.port_range is None:
             self._batch = open_batch(sock, self._transfers.schedule)
-        read = self._readable if self._batch is None else self._readable_in_batches
-        self._loop.add_reader(sock.fileno(), read, sock)
+        if self._batch is None:
+            self._loop.add_reader(sock.fileno(), self._readable, sock)
+        else:
+            self._loop.add_reader(sock.fileno(), self._readable_in_batches, sock, self._batch)
         self._idle.set()
 
     async def stop(self, grace: float = 0.0) -> None:
@@ -125,10 +126,7 @@ class TftpServer:
 
     # ---------------------------------------------------------------------------------------- datagrams in
 
-    def _readable_in_batches(self, sock: TftpSocket) -> None:
-        batch = self._batch
-        if batch is None:
-            return
+    def _readable_in_batches(self, sock: TftpSocket, batch: Batch) -> None:
         now = self._loop.time()
         until = now + LONGEST_TURN
         received = count = batch.receive()
@@ -208,10 +206,7 @@ class TftpServer:
         if isinstance(received, packet.Error) or self._transfers.ended_lately(arrival.peer, arrival.now):
             return
         self._plane.ignored(Ignore(Reason.UNKNOWN_TRANSFER, arrival.peer[0]))
-        if int(arrival.now) != self._stray_second:
-            self._stray_second, self._stray_errors = int(arrival.now), 0
-        self._stray_errors += 1
-        if self._stray_errors <= STRAY_ERRORS_A_SECOND:
+        if self._stray_errors.take(arrival.now):
             self._refuse(arrival, ErrorCode.UNKNOWN_TRANSFER_ID, "unknown transfer")
 
     def _on_request(self, request: Request, arrival: _Arrival, interface: Interface) -> None:
@@ -224,7 +219,7 @@ class TftpServer:
             if admission is Admission.TOO_MANY:
                 self._plane.ignored(Ignore(Reason.TOO_MANY_TRANSFERS, peer[0]))
             return
-        judged = self._requests.judge(request, peer, interface)
+        judged = self._requests.judge(request, peer, interface, now)
         if entry is not None and (entry.peer == peer or isinstance(judged, Granted)):
             entry.transfer.stop(End.REPLACED if entry.peer == peer else End.DROPPED, "another request came")
             # To the same port an ERROR would end the new transfer.
@@ -293,6 +288,7 @@ class TftpServer:
         self._transfers.touched(entry)
         if transfer.done:
             self._transfers.remove(entry, now)
+            self._requests.learn(entry.owner.granted, transfer, entry.peer, now)
             if self._batch is not None:
                 self._batch.remove(entry)
             self._reporter.ended(entry)
@@ -342,6 +338,7 @@ class TftpServer:
         self._postponed = 0
         for entry in self._transfers.due(now):
             entry.transfer.handle_timer(now)
+            self._requests.learn(entry.owner.granted, entry.transfer, entry.peer, now)
             self._after(entry, now)
         self._flush(now)
         self._alarm.set()

@@ -98,17 +98,20 @@ class Batch:
         find = self._lines.get
         for index, (key, word, length) in enumerate(self._inbox.summary(count)):
             line = find(key)
-            if line is None or line.transfer.awaited != word or length != 4:
+            if line is None:
                 left.append(index)
                 continue
-            transfer = line.transfer
+            _, transfer, entry, _, outbox = line
+            if transfer.awaited != word or length != 4:
+                left.append(index)
+                continue
             transfer.go_on(now)
             if transfer.end is not None:
-                ended.append(line.entry)
+                ended.append(entry)
                 continue
-            line.outbox.put(line)
-            if transfer.deadline < line.entry.due:
-                self._touched(line.entry)
+            outbox.put(line)
+            if transfer.deadline < entry.due:
+                self._touched(entry)
         return left, ended
 
     def datagram(self, index: int) -> tuple[bytes, Ancillary, Peer]:

@@ -1,9 +1,24 @@
-"""One call of the event loop for the timers of all transfers."""
+"""Time for the TFTP server: one call of the event loop for the timers of all transfers, and rations."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+
+
+class Ration:
+    """So many of something in each second, and no more."""
+
+    def __init__(self, a_second: int) -> None:
+        self._a_second = a_second
+        self._second = self._taken = 0
+
+    def take(self, now: float) -> bool:
+        """Whether there is one left in this second; it is taken then."""
+        if int(now) != self._second:
+            self._second, self._taken = int(now), 0
+        self._taken += 1
+        return self._taken <= self._a_second
 
 
 class Alarm:

@@ -88,13 +88,16 @@ class Reporter:
             "windowsize": delivery.granted.agreement.windowsize,
         }
         detail |= {"resent": progress.blocks_resent}
+        if delivery.granted.lowered:
+            detail["lowered"] = delivery.granted.lowered
         served = delivery.served
         log.log(
             logging.DEBUG if end in (End.PROBE, End.REPLACED) else logging.INFO,
             "tftp ended mac=%s attempt=%s address=%s file=%r end=%s "
-            "bytes=%d seconds=%.3f blksize=%d windowsize=%d resent=%d",
+            "bytes=%d seconds=%.3f blksize=%d windowsize=%d resent=%d lowered=%r",
             served.mac, served.attempt, entry.peer[0], delivery.name, end.name, progress.bytes_acked, seconds,
             delivery.granted.agreement.blksize, delivery.granted.agreement.windowsize, progress.blocks_resent,
+            delivery.granted.lowered,
         )  # fmt: skip
         if end is End.SENT:
             # A client that went away with the last block in flight has everything, as far as can be known.

@@ -6,10 +6,12 @@ import logging
 from dataclasses import dataclass, field
 
 from pxeserver.boot.model import Ignore, Interface, Reason
+from pxeserver.protocols.tftp.experience import UNKNOWN, Experience, Way
 from pxeserver.protocols.tftp.filename import ForbiddenName, decode_name
 from pxeserver.protocols.tftp.negotiation import LARGEST_WINDOWSIZE, Agreement, largest_blksize, negotiate
 from pxeserver.protocols.tftp.packet import ErrorCode, Opcode, Request
 from pxeserver.protocols.tftp.retransmission import Timing
+from pxeserver.protocols.tftp.transfer import Transfer
 from pxeserver.protocols.tftp.transfers import Limits, Peer
 from pxeserver.servers.plane import Plane
 from pxeserver.servers.tftp_content import LARGEST_NETASCII, Mapping, Mappings, Resolve, Served
@@ -47,6 +49,8 @@ class Granted:
     name: str
     mapping: Mapping
     agreement: Agreement
+    lowered: str = ""
+    """In words, what was agreed on less than the client and we could, because of losses before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +69,13 @@ class Requests:
     """Judges requests."""
 
     def __init__(self, plane: Plane, resolve: Resolve, options: TftpOptions) -> None:
+        self.experience = Experience()
         self._resolve = resolve
         self._options = options
         self._mappings = Mappings(plane.open)
 
-    def judge(self, request: Request, peer: Peer, interface: Interface) -> Granted | Refusal:
-        """Decide on one request that came over `interface`."""
+    def judge(self, request: Request, peer: Peer, interface: Interface, now: float) -> Granted | Refusal:
+        """Decide on one request that came over `interface`. `now` is the clock of the experience."""
         if request.opcode is Opcode.WRQ:
             return Refusal(ErrorCode.ACCESS_VIOLATION, "this server is read-only", Reason.ACCESS_DENIED)
         if request.mode not in ("octet", "netascii"):
@@ -85,7 +90,20 @@ class Requests:
         mapping = self._content(served, name, request.mode)
         if isinstance(mapping, Refusal):
             return mapping
-        return Granted(served, name, mapping, self._agree(request, len(mapping.view), interface))
+        way = self.experience.way_to(machine(served, peer), now)
+        agreement, lowered = self._agree(request, len(mapping.view), interface, way)
+        return Granted(served, name, mapping, agreement, lowered)
+
+    def learn(self, granted: Granted, transfer: Transfer, peer: Peer, now: float) -> None:
+        """What a transfer's losses tell about the way to its machine is for that machine's next request,
+        which may come while this transfer still waits for a client that has given up."""
+        if not transfer.proven:
+            return  # nothing but the answer to a request was sent, and perhaps to nobody
+        who, agreement, progress = machine(granted.served, peer), granted.agreement, transfer.progress
+        if transfer.confirmed:
+            self.experience.succeeded(who, agreement, progress, now)
+        else:
+            self.experience.suffers(who, agreement, progress, transfer.age(now), now)
 
     def _content(self, served: Served, name: str, mode: str) -> Mapping | Refusal:
         content, netascii = served.content, mode == "netascii"
@@ -105,15 +123,34 @@ class Requests:
             code, text = ErrorCode.NOT_DEFINED, "file store unavailable"
             return Refusal(code, text, Reason.STORE_UNAVAILABLE, name, served)
 
-    def _agree(self, request: Request, size: int, interface: Interface) -> Agreement:
+    def _agree(self, request: Request, size: int, interface: Interface, way: Way) -> tuple[Agreement, str]:
         fitting = largest_blksize(interface.mtu)
-        return negotiate(
-            request.options,
-            size,
-            blksize_limit=min(fitting, self._options.blksize or fitting),
-            windowsize_limit=self._options.windowsize,
-            rollover=self._options.rollover,
-        )
+        blksize, windowsize = min(fitting, self._options.blksize or fitting), self._options.windowsize
+
+        def agree(way: Way) -> Agreement:
+            return negotiate(
+                request.options,
+                size,
+                blksize_limit=min(blksize, way.blksize),
+                windowsize_limit=min(windowsize, way.windowsize),
+                rollover=self._options.rollover,
+            )
+
+        agreement = agree(way)
+        if way is UNKNOWN:
+            return agreement, ""
+        possible = agree(UNKNOWN)
+        words = []
+        if agreement.windowsize < possible.windowsize:
+            words.append(f"window {agreement.windowsize}")
+        if agreement.blksize < possible.blksize:
+            words.append(f"block {agreement.blksize}")
+        return agreement, f"{' and '.join(words)} after losses" if words else ""
+
+
+def machine(served: Served, peer: Peer) -> str:
+    """By what a machine is remembered: its MAC address, or its IP address where that is unknown."""
+    return served.mac or peer[0]
 
 
 def _refusal(ignore: Ignore, name: str) -> Refusal:

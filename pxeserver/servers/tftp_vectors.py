@@ -49,6 +49,7 @@ _SOCKADDR = struct.Struct("=H2s4s8x")
 _IP_PKTINFO, _UDP_SEGMENT = 8, 103
 
 _HEADERS = address_of(DATA_HEADERS)
+_HEADER_POINTERS = array("Q", range(_HEADERS, _HEADERS + 4 * 65536, 4))
 
 
 class Line(NamedTuple):
@@ -130,57 +131,62 @@ class Outbox:
 
     def put(self, line: Line) -> None:
         """Send what the transfer has to send now, at the next flush."""
-        transfer = line.transfer
+        _, transfer, _, _, _ = line
         first, until = transfer.first, transfer.until
         transfer.first = until
         if until - first == 1:
-            self._put_one(line, transfer, first)
+            self._put_one(line, first)
             return
         step = min(MOST_SEGMENTS, LARGEST_BATCH // (4 + transfer.blksize)) if self._sock.segmenting else 1
         if step > 1:
             for start in range(first, until, step):
-                self._put_window(line, transfer, start, min(start + step, until))
+                self._put_window(line, start, min(start + step, until))
         else:
             for block in range(first, until):
-                self._put_one(line, transfer, block)
+                self._put_one(line, block)
 
-    def _put_one(self, line: Line, transfer: Transfer, block: int) -> None:
+    def _put_one(self, line: Line, block: int) -> None:
         vector = self._singles
-        slot = len(vector.waiting)
+        waiting = vector.waiting
+        slot = len(waiting)
         if slot == AT_ONCE:
             self._flush(vector)
-            slot = 0
+            slot, waiting = 0, vector.waiting
+        waiting.append((line, block, block + 1))
+        key, transfer, _, content, _ = line
         blksize = transfer.blksize
         offset = (block - 1) * blksize
         pieces, piece = vector.pieces, _BLOCK * slot
         pieces[piece] = _HEADERS + 4 * (block if block <= 65535 else transfer.number(block))
-        pieces[piece + 2] = line.content + offset
+        pieces[piece + 2] = content + offset
         pieces[piece + 3] = blksize if block != transfer.last else transfer.size - offset
-        vector.addresses[_ADDRESS * slot] = line.key
-        vector.waiting.append((line, block, block + 1))
+        vector.addresses[_ADDRESS * slot] = key
 
-    def _put_window(self, line: Line, transfer: Transfer, first: int, until: int) -> None:
-        vector = self._windows
+    def _put_window(self, line: Line, first: int, until: int) -> None:
+        vector, transfer = self._windows, line.transfer
         slot = len(vector.waiting)
         if slot == AT_ONCE:
             self._flush(vector)
             slot = 0
         count, blksize = until - first, transfer.blksize
-        start = line.content + (first - 1) * blksize
         pieces, piece = vector.pieces, _BLOCK * MOST_SEGMENTS * slot
         end = piece + _BLOCK * count
+        if vector.lengths[slot] != blksize:
+            pieces[piece + 3 : piece + _BLOCK * MOST_SEGMENTS : _BLOCK] = (
+                array("Q", [blksize]) * MOST_SEGMENTS
+            )
+            vector.lengths[slot] = blksize
         number = transfer.number(first)
         if number + count <= 65536:
-            header = _HEADERS + 4 * number
-            pieces[piece:end:_BLOCK] = array("Q", range(header, header + 4 * count, 4))
+            pieces[piece:end:_BLOCK] = _HEADER_POINTERS[number : number + count]
         else:
-            pieces[piece:end:_BLOCK] = array(
-                "Q", [_HEADERS + 4 * transfer.number(n) for n in range(first, until)]
-            )
+            numbers = [transfer.number(block) for block in range(first, until)]
+            pieces[piece:end:_BLOCK] = array("Q", [_HEADER_POINTERS[n] for n in numbers])
+        start = line.content + (first - 1) * blksize
         pieces[piece + 2 : end : _BLOCK] = array("Q", range(start, start + blksize * count, blksize))
-        pieces[piece + 3 : end : _BLOCK] = array("Q", [blksize]) * count
         if until > transfer.last:
             pieces[end - 1] = transfer.size - (transfer.last - 1) * blksize
+            vector.lengths[slot] = 0  # not as all the others
         vector.messages[_MESSAGE * slot + _PIECES_COUNT] = 2 * count
         vector.control[vector.control_words * (slot + 1) - 1] = 4 + blksize
         vector.addresses[_ADDRESS * slot] = line.key
@@ -231,6 +237,8 @@ class _Vector:
     def __init__(self, control: bytes, blocks: int, *, shared: bool) -> None:
         self.waiting: list[tuple[Line, int, int]] = []
         """What is in the slots; it also keeps the memory alive that they point at."""
+        self.lengths = [0] * AT_ONCE
+        """The block size that a slot's pieces have their lengths for."""
         self.control_words = len(control) // 8
         self.control = array("Q", control * (1 if shared else AT_ONCE))
         self.addresses = array("Q", bytes(8 * _ADDRESS * AT_ONCE))

@@ -180,6 +180,32 @@ def test_windows_to_a_narrow_network(cable, tmp_path):
     assert cable.sent()["resent"] < 50
 
 
+def test_after_losses_a_machine_gets_a_smaller_window(cable, tmp_path):
+    cable.lose(5)
+    assert cable.fetch(tmp_path, *WINDOWS)[0] == MIB
+    first = cable.sent()
+    cable.plane.events.clear()
+    assert cable.fetch(tmp_path, *WINDOWS)[0] == MIB
+    second = cable.sent()
+    assert first["windowsize"] == 16
+    assert "lowered" not in first
+    assert second["windowsize"] in (4, 8)
+    assert second["lowered"] == f"window {second['windowsize']} after losses"
+    assert second["resent"] < first["resent"]
+
+
+def test_where_large_blocks_never_arrive_smaller_ones_are_tried(cable, tmp_path):
+    """A tunnel on the way that drops what it cannot carry. The client gives up and asks again."""
+    rule = "chain in { type filter hook input priority 0; ip length > 1420 drop; }"
+    cable.near.run("nft", "-f", "-", stdin=f"table ip narrow {{\n{rule}\n}}\n")
+    patient = [word if word != "50" else "4" for word in CURL]
+    with pytest.raises(subprocess.CalledProcessError):
+        cable.fetch(tmp_path, *patient)
+    assert cable.fetch(tmp_path, *CURL)[0] == MIB
+    assert cable.sent()["blksize"] == 1360
+    assert cable.sent()["lowered"] == "block 1360 after losses"
+
+
 def test_windows_despite_loss(cable, tmp_path):
     cable.lose(1)
     content, _ = cable.fetch(tmp_path, *WINDOWS)

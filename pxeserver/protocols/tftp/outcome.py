@@ -39,4 +39,4 @@ class Progress:
     blocks_acked: int = 0
     bytes_acked: int = 0
     losses: int = 0
-    """How often something was missing: each time that blocks were sent again."""
+    """How often something was missing: that blocks were sent again, counted once until more has arrived."""

@@ -46,6 +46,7 @@ class Transfer(Blocks):
         "_half_open_tries",
         "_high",
         "_losses",
+        "_lost_at",
         "_next",
         "_offer",
         "_progressed",
@@ -79,6 +80,7 @@ class Transfer(Blocks):
         self._suspicious = False
         self._half_open_tries = 0
         self._blocks_sent = self._blocks_resent = self._losses = 0
+        self._lost_at = -1
         self.awaited = NO_ACK
         """The datagram, as the machine reads its four bytes as one number, that acknowledges everything in
         flight where nothing is amiss: go_on() is what to do then. NO_ACK where receive() has to judge."""
@@ -322,7 +324,9 @@ class Transfer(Blocks):
         sent, known = max(0, until - first), max(0, min(until, self._high + 1) - first)
         self._blocks_sent += sent
         self._blocks_resent += known
-        self._losses += known > 0
+        if known and self._lost_at != self._acked:
+            self._losses += 1
+            self._lost_at = self._acked
         self._fresh = max(first, self._high + 1)
         self._high = max(self._high, until - 1)
         self.first, self.until = first, until

@@ -88,6 +88,8 @@ class Faults:
     reorder_delay: float = 0.004
     late: float = 0.0
     """A second copy that comes long afterwards."""
+    largest: int = 65536
+    """Bytes; of larger datagrams none arrives."""
 
 
 class VirtualSocket:
@@ -125,7 +127,8 @@ class VirtualSocket:
         for header, payload in packets:
             datagram = header + bytes(payload)
             self.sent.append((self.loop.now, peer, datagram))
-            self._carry(lambda d=datagram: self._arrive(peer, d))
+            if len(datagram) <= self.faults.largest:
+                self._carry(lambda d=datagram: self._arrive(peer, d))
         return True
 
     def to_server(self, datagram: bytes, peer, *, interface: int = 7, to: str = SERVER) -> None:
