@@ -1,10 +1,15 @@
-/* A DHCP load generator: DISCOVERs of many machines, always the same number of them under way. Prints one JSON object.
+/* A DHCP load generator: DISCOVERs of many machines, always the same number of them under way, or at a fixed rate
+ * whatever comes back; then the time of an answer counts from when its request was due. Prints one JSON object.
  *
- *   -i interface  -o outstanding  -t seconds  -w warm-up seconds  -m machines  -n most answers  -T time-out ms
+ *   -R requests a second   -i interface  -o outstanding  -t seconds  -w warm-up seconds  -m machines  -n most answers  -T time-out ms
  *   -x (ask as iPXE, not as firmware)  -O file for "mac boot-file" lines of answers
  */
 #include "common.h"
 #include <net/if.h>
+#include <poll.h>
+#include <sys/prctl.h>
+
+#define MOST 4096 /* under way at a fixed rate; one that is still open when its place is needed is lost */
 
 typedef struct {
     uint32_t xid;
@@ -18,6 +23,9 @@ static uint64_t answers, lost, strays, sent, bytes, all_answers;
 static double from, until;
 static FILE *out;
 static const struct sockaddr_in *to;
+static slot *slots;
+static uint32_t turn;
+static int machine, timeout = 1000;
 
 static int put(unsigned char *at, int code, const void *value, int length) {
     at[0] = (unsigned char)code, at[1] = (unsigned char)length;
@@ -70,12 +78,80 @@ static void note(const unsigned char *p, ssize_t n) {
     fprintf(out, "%02x:%02x:%02x:%02x:%02x:%02x %s\n", p[28], p[29], p[30], p[31], p[32], p[33], file);
 }
 
+/* The next machine asks from this place, or the same one asks again. */
+static void ask(slot *s, int again) {
+    s->xid = ((turn += MOST) & ~(MOST - 1u)) | (uint32_t)(s - slots);
+    if (!again) s->machine = machine++ % machines;
+    discover(s);
+}
+
+/* The place whose answer this is, or NULL; it is counted. */
+static slot *answered(const unsigned char *p, ssize_t n, int places) {
+    if (n < 240 || p[0] != 2) return NULL;
+    uint32_t xid;
+    memcpy(&xid, p + 4, 4);
+    xid = ntohl(xid);
+    slot *s = &slots[xid % MOST < (uint32_t)places ? xid % MOST : 0];
+    if (s->xid != xid) {
+        strays++;
+        return NULL;
+    }
+    double t = now();
+    all_answers++;
+    if (t >= from && t <= until) {
+        hist_add(&latency, t - s->begun);
+        answers++;
+        bytes += (uint64_t)n;
+    }
+    if (out) note(p, n);
+    s->xid = 0;
+    return s;
+}
+
+/* Ask at a fixed rate: what is late is asked at once, but its time runs from when it was due. */
+static void at_rate(double rate, double begun) {
+    unsigned char p[2048];
+    uint64_t asked = 0;
+    for (double t; (t = now()) < until;) {
+        for (; t < until - timeout / 1e3 && begun + (double)asked / rate <= t; asked++) {
+            slot *s = &slots[asked % MOST];
+            lost += s->xid != 0;
+            ask(s, 0);
+            s->begun = begun + (double)asked / rate;
+        }
+        ssize_t n;
+        while ((n = recv(sock, p, sizeof p, MSG_DONTWAIT)) >= 0) answered(p, n, MOST);
+        struct pollfd fd = {sock, POLLIN, 0};
+        double pause = begun + (double)asked / rate - now();
+        struct timespec nap = {0, pause > 0.001 || pause < 0 ? 1000000 : (long)(pause * 1e9)};
+        ppoll(&fd, 1, &nap, NULL);
+    }
+    for (int i = 0; i < MOST; i++) lost += slots[i].xid != 0;
+}
+
+/* Ask again as soon as an answer has come, from the same place. */
+static void in_turn(int places, int64_t most) {
+    double looked = now();
+    unsigned char p[2048];
+    for (double t; (t = now()) < until && (most < 0 || (int64_t)all_answers < most);) {
+        slot *s = answered(p, recv(sock, p, sizeof p, 0), places);
+        if (s) ask(s, 0);
+        if (t - looked < 0.01) continue;
+        looked = t;
+        for (int i = 0; i < places; i++) {
+            if (t - slots[i].begun < timeout / 1e3) continue;
+            lost++;
+            ask(&slots[i], 1);
+        }
+    }
+}
+
 int main(int argc, char **argv) {
     const char *interface = "eth0";
-    int outstanding = 32, option, timeout = 1000;
+    int outstanding = 32, option;
     int64_t most = -1;
-    double seconds = 5, warm = 0.5;
-    while ((option = getopt(argc, argv, "i:o:t:w:m:n:T:xO:")) != -1) switch (option) {
+    double seconds = 5, warm = 0.5, rate = 0;
+    while ((option = getopt(argc, argv, "i:o:t:w:m:n:T:R:xO:")) != -1) switch (option) {
         case 'i': interface = optarg; break;
         case 'o': outstanding = atoi(optarg); break;
         case 't': seconds = atof(optarg); break;
@@ -83,6 +159,7 @@ int main(int argc, char **argv) {
         case 'm': machines = atoi(optarg); break;
         case 'n': most = atoll(optarg); break;
         case 'T': timeout = atoi(optarg); break;
+        case 'R': rate = atof(optarg); break;
         case 'x': ipxe = 1; break;
         case 'O': if (!(out = fopen(optarg, "w"))) die(optarg); break;
         default: return 2;
@@ -98,51 +175,22 @@ int main(int argc, char **argv) {
     struct timeval patience = {0, 10000};
     setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     if (bind(sock, (struct sockaddr *)&own, sizeof own)) die("bind");
-    slot *slots = calloc((size_t)outstanding, sizeof *slots);
-    uint32_t turn = 0;
-    int machine = 0;
-    double begun = now(), looked = begun, last = begun, warm_cpu = -1;
+    slots = calloc(MOST, sizeof *slots);
+    double begun = now();
     from = begun + warm;
     until = from + seconds;
-    for (int i = 0; i < outstanding; i++) {
-        slots[i] = (slot){.xid = (turn += 4096) | (uint32_t)i, .machine = machine++ % machines};
-        discover(&slots[i]);
-    }
-    unsigned char p[2048];
-    while ((last = now()) < until && (most < 0 || (int64_t)all_answers < most)) {
-        if (warm_cpu < 0 && last >= from) warm_cpu = own_cpu();
-        ssize_t n = recv(sock, p, sizeof p, 0);
-        double t = now();
-        if (n >= 240 && p[0] == 2) {
-            uint32_t xid;
-            memcpy(&xid, p + 4, 4);
-            xid = ntohl(xid);
-            slot *s = &slots[xid % 4096 < (uint32_t)outstanding ? xid % 4096 : 0];
-            if (s->xid == xid) {
-                all_answers++;
-                if (t >= from && t <= until) {
-                    hist_add(&latency, t - s->begun);
-                    answers++;
-                    bytes += (uint64_t)n;
-                }
-                if (out) note(p, n);
-                s->xid = ((turn += 4096) & ~4095u) | (uint32_t)(s - slots);
-                s->machine = machine++ % machines;
-                discover(s);
-            } else
-                strays++;
-        }
-        if (t - looked < 0.01) continue;
-        looked = t;
-        for (int i = 0; i < outstanding; i++) {
-            if (t - slots[i].begun < timeout / 1e3) continue;
-            lost++;
-            slots[i].xid = ((turn += 4096) & ~4095u) | (uint32_t)i;
-            discover(&slots[i]); /* the same machine asks again */
-        }
+    if (rate > 0) {
+        prctl(PR_SET_TIMERSLACK, 1000UL, 0, 0, 0);
+        at_rate(rate, begun);
+    } else {
+        for (int i = 0; i < outstanding && i < MOST; i++) ask(&slots[i], 0);
+        in_turn(outstanding < MOST ? outstanding : MOST, most);
     }
     if (out) fclose(out);
-    double took = last > from ? last - from : 1e-9, cpu = own_cpu() - (warm_cpu < 0 ? 0 : warm_cpu);
+    /* At a fixed rate the last second brings answers only. */
+    double last = now(), took = last > from ? (last < until ? last : until) - from : 1e-9;
+    if (rate > 0) took -= timeout / 1e3;
+    double cpu = own_cpu() * seconds / (seconds + warm);
     printf("{\"requests\": %lu, \"all_requests\": %lu, \"sent\": %lu, \"failures\": %lu, \"strays\": %lu, \"bytes\": %lu, \"seconds\": %.4f, \"cpu\": %.4f, ",
            answers, all_answers, sent, lost, strays, bytes, took, cpu);
     print_hist(&latency);

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 
 from pxeserver.boot.catalog import NodeTable
 from pxeserver.boot.model import Machine, Node
@@ -121,10 +120,9 @@ class Conflict:
 Identity = Known | Unknown | Conflict
 
 
-@lru_cache(maxsize=4096)
 def valid_uuid(text: str | None) -> str | None:
     """The UUID in lower case, or None where it is missing, malformed or one of the placeholders vendors
-    ship. Kept: one decision asks several times.
+    ship.
     """
     uuid = (text or "").strip().lower()
     if not _UUID.fullmatch(uuid) or uuid in _BAD_UUIDS:
