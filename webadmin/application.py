@@ -8,7 +8,7 @@ from aiohttp import web
 
 from pxeserver.api.access.who import PUBLIC, needs
 from pxeserver.api.routing import Rooms
-from webadmin import assets, boots, login, overview, preferences, search, undo
+from webadmin import apidocs, assets, boots, login, overview, preferences, search, undo
 from webadmin.render import NAVIGATION, render
 from webadmin.routing import ROOMS, Page
 from webadmin.undo import UNDO, Undo
@@ -17,6 +17,7 @@ PAGES: tuple[Page, ...] = (
     *overview.PAGES,
     *boots.PAGES,
     *login.PAGES,
+    *apidocs.PAGES,
     *search.PAGES,
     *preferences.PAGES,
     *undo.PAGES,

@@ -19,7 +19,7 @@ from aiohttp.typedefs import Middleware
 from pxeserver.api.access import trail
 from pxeserver.api.access.hosts import Hosts
 from pxeserver.api.access.login import Login, Peer
-from pxeserver.api.access.origin import SAFE, check_origin, check_token, csrf_token, from_this_host
+from pxeserver.api.access.origin import SAFE, check_origin, check_token, csrf_token, from_this_host, read_form
 from pxeserver.api.access.passwords import Passwords
 from pxeserver.api.access.register import Register
 from pxeserver.api.access.who import NOBODY, Need, Role, Who, need_of
@@ -70,6 +70,9 @@ def guard(access: Access) -> Middleware:
         changes = request.method not in SAFE
         if changes:
             check_origin(request)
+            await read_form(request)
+        if known.who and request.match_info.http_exception is not None:
+            return await handler(request)  # there is no such thing, or it cannot be asked so
         if (problem := refusal(known.who, need, changes=changes)) is not None:
             if problem.status == 401 and not request.path.startswith(API):
                 return _to_login(request)
@@ -151,7 +154,8 @@ def refusal(who: Who, need: Need, *, changes: bool) -> Problem | None:
     if who.scopes is not None and not (need.scope and who.has_scope(need.scope)):
         step = f"Make a token with the scope {need.scope}" if need.scope else "Log in instead"
         return _forbidden(f"the token does not have the scope {need.scope or 'for this'}", step)
-    if who.labels and changes and need.role >= Role.OPERATOR and not need.within_labels:
+    concerns = need.role >= (Role.OPERATOR if changes else Role.ADMIN)
+    if who.labels and concerns and not need.within_labels:
         return _forbidden(f"{who.name} is limited to {_labels(who)}, and this concerns everything")
     return None
 

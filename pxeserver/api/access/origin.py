@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 
@@ -15,6 +16,7 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 CSRF_HEADER, CSRF_FIELD = "X-CSRF-Token", "csrf"
 FORM_LIMIT = 4 << 20
 """Bytes of a form that is read for its token; longer bodies carry it in the header."""
+FORM_SECONDS = 30.0
 _FORWARDED = frozenset({"forwarded", "via", "x-real-ip", "true-client-ip", "cf-connecting-ip", "x-client-ip"})
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
@@ -49,10 +51,25 @@ def check_origin(request: web.BaseRequest) -> None:
         raise _forged("its Origin is another site")
 
 
+async def read_form(request: web.Request) -> None:
+    """Have a form's fields here, in time: aiohttp itself waits for ever. A long one, which comes with the
+    token in its header, is left to its handler. 408, 413."""
+    if request.content_type not in _FORMS or CSRF_HEADER in request.headers:
+        return
+    try:
+        async with asyncio.timeout(FORM_SECONDS):
+            await request.post()
+    except TimeoutError:
+        why = f"it did not come within {FORM_SECONDS:g} s"
+        raise Problem(408, "the form is refused", why, "Send it again") from None
+    except ValueError as error:  # a part of it is not what its header says
+        raise Problem(400, "the form is refused", str(error)[:200], "Load the page again") from None
+
+
 async def check_token(request: web.Request, wanted: str) -> None:
     """403 for a change without the session's token, in the header or in a form's field."""
     given = request.headers.get(CSRF_HEADER, "")
-    if not given and request.content_type in _FORMS and (request.content_length or 0) <= FORM_LIMIT:
+    if not given and request.content_type in _FORMS:
         field = (await request.post()).get(CSRF_FIELD, "")
         given = field if isinstance(field, str) else ""
     if not hmac.compare_digest(given.encode(), wanted.encode()):

@@ -10,6 +10,8 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import replace
 
+from sqlalchemy.exc import IntegrityError
+
 from pxeserver.api.access.demo import NAME as DEMO_NAME
 from pxeserver.api.access.demo import PASSWORD as DEMO_PASSWORD
 from pxeserver.api.access.demo import Demo
@@ -126,10 +128,14 @@ class Register:
     @contextlib.asynccontextmanager
     async def change(self, by: str, verb: str, table: str, record: str) -> AsyncIterator[AccessTable]:
         """One change in the database, with who made it in the audit trail."""
-        async with self.hall.database.write() as connection:
-            yield AccessTable(connection)
-            entry = AuditRecord(self.clock(), by, verb, table, record, 0, {})
-            await Audit(connection).add([entry])
+        try:
+            async with self.hall.database.write() as connection:
+                yield AccessTable(connection)
+                entry = AuditRecord(self.clock(), by, verb, table, record, 0, {})
+                await Audit(connection).add([entry])
+        except IntegrityError:
+            why = "it was added or removed by somebody else at this moment"
+            raise Refused(f"{record} is refused", why, "Look at it again") from None
 
     async def begin(self, user: User, by: str, address: str, agent: str, ends: Iterable[str] = ()) -> str:
         """Begin a session in place of those that end; returns its secret, which only the browser keeps."""

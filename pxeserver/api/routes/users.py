@@ -64,7 +64,6 @@ async def add_user(call: Call) -> UserView:
     """Add a user."""
     body: UserNew = call.body
     register, passwords, now = await register_of(call), access(call).passwords, access(call).register.clock()
-    _check_limits(call, body.role, dict(body.labels))
     stored = await passwords.hash(body.password) if body.password is not None else ""
     if register.user(body.name) is not None:
         step = f"`pxeserver user passwd {body.name}` sets another password"
@@ -80,7 +79,6 @@ async def change_user(call: Call) -> UserView:
     mine, register = access(call), await register_of(call)
     seen = call.version(body.version)
     user = find(register, call.part("name"))
-    _check_limits(call, body.role or role_name(user.role), dict(user.labels))
     stored = await mine.passwords.hash(body.password) if body.password is not None else user.password
     user = find(register, user.name)
     if seen is not None and seen != user.stamp.version:
@@ -112,13 +110,6 @@ async def remove_user(call: Call) -> None:
     await register.remove_user(user, call.by)
     if user.demo:
         register.demo.end()
-
-
-def _check_limits(call: Call, role: str, labels: dict[str, str]) -> None:
-    """Nobody makes, or takes over, somebody who may do more than they may themselves."""
-    if call.who.labels and (role == "admin" or not call.who.may_touch(labels)):
-        why = f"{call.who.name} is limited to {', '.join(f'{k}={v}' for k, v in call.who.labels)}"
-        raise Problem(403, "the user is refused", why, "Ask an administrator without limits")
 
 
 def _last(user: User) -> Problem:

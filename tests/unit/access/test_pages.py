@@ -1,5 +1,6 @@
 """The pages at the same door: login, logout, the own password, and where strangers are sent."""
 
+import asyncio
 import re
 
 GOOD = "correct horse battery"
@@ -94,3 +95,30 @@ async def test_logging_out(plane):
     assert (answer.status, answer.headers["Location"]) == (303, "/login")
     answer, _ = await page(browser, "/")
     assert answer.status == 303
+
+
+async def test_a_form_that_does_not_come_is_not_waited_for(plane, monkeypatch):
+    monkeypatch.setattr("pxeserver.api.access.origin.FORM_SECONDS", 0.2)
+    host, port = plane.http.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = f"POST /login HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    writer.write(head.encode() + b"Content-Length: 100\r\n\r\nname=")
+    assert b" 408 " in await asyncio.wait_for(reader.readuntil(b"\r\n"), 10)
+    writer.close()
+
+
+async def test_what_is_not_there_is_told_to_everybody_who_is_in(plane):
+    viewer = await plane.user("vera")
+    answer, _ = await page(viewer, "/nonsense")
+    assert answer.status == 404
+    assert (await viewer.call("GET", "/nonsense"))[0] == 404
+    assert (await viewer.call("PUT", "/nodes"))[0] == 405
+
+
+async def test_the_document_as_a_page(plane):
+    browser = await plane.logged_in()
+    answer, body = await page(browser, "/docs/api")
+    assert answer.status == 200
+    assert b"/api/v1/nodes/{name}" in body
+    assert b"node:write" in body
+    assert b"<script>" not in body
