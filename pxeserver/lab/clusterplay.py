@@ -51,6 +51,8 @@ subnet = "10.20.0.0/24"
 volume = "shared"
 replicas = 3
 disk = "loop:512MiB"
+[docker]
+heartbeat = 20  # emulated machines are slow
 [[address]]
 name = "front"
 address = "{SERVICE_ADDRESS}/24"

@@ -165,6 +165,10 @@ class Stack:
     env: Mapping[str, str] = field(default_factory=dict)
 
 
+HEARTBEAT = 5
+"""Docker's own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Docker:
     """Settings of the engines."""
@@ -174,6 +178,10 @@ class Docker:
     swarm_pool: str = ""
     """Where overlay networks without a subnet get theirs from; empty: another such /16."""
     insecure_registries: tuple[str, ...] = ()
+    heartbeat: int = HEARTBEAT
+    """Seconds between the signs of life of a Swarm's nodes. A node is given up after three of them, and
+    managers elect another leader after two.
+    """
 
 
 @dataclass(frozen=True, slots=True)

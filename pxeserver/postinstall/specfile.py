@@ -111,7 +111,9 @@ def _spec(t: ClusterTable, files: Mapping[str, str], source: spec.Source) -> spe
         stacks=tuple(spec.Stack(s.name, s.file, files.get(s.file, ""), dict(s.env)) for s in t.stack),
         images=tuple(i.name for i in t.image),
         packages=dict(t.packages),
-        docker=spec.Docker(t.docker.pool, t.docker.swarm_pool, t.docker.insecure_registries),
+        docker=spec.Docker(
+            t.docker.pool, t.docker.swarm_pool, t.docker.insecure_registries, t.docker.heartbeat
+        ),
         source=source,
     )
 

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from pxeserver.config.subnets import Address, Network
+from pxeserver.postinstall.spec import HEARTBEAT
 
 Key = Annotated[str, Field(max_length=253, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")]
 Label = Annotated[str, Field(max_length=253)]
@@ -252,6 +253,9 @@ class DockerTable(Table):
     """Where overlay networks get their subnets from; empty: another such /16."""
     insecure_registries: tuple[Annotated[str, Field(max_length=253)], ...] = ()
     """Registries that are spoken to without TLS, e.g. ["10.77.0.100:5000"]."""
+    heartbeat: Annotated[int, Field(ge=5, le=60)] = HEARTBEAT
+    """Seconds between the signs of life of a Swarm's nodes: a node is given up after three, a leader after
+    two. More for slow or overloaded machines, which would lose each other without need."""
 
 
 class ClusterTable(Table):

@@ -24,14 +24,21 @@ DAEMON = {
     "iptables": True,
     "live-restore": False,
     "log-driver": "json-file",
+    "log-level": "warn",
     "log-opts": {"max-file": "3", "max-size": "10m"},
+    "swarm-raft-election-tick": 12,
 }
 DOCKER = {"daemon": DAEMON}
 
 
 def init(nodes: Nodes, name: str = "n1") -> dict[str, Any]:
     """Founding the Swarm."""
-    return {"advertise": nodes.address(name), "data_path_port": 4789, "pools": ["172.31.0.0/16"]}
+    return {
+        "advertise": nodes.address(name),
+        "data_path_port": 4789,
+        "pools": ["172.31.0.0/16"],
+        "heartbeat": 5,
+    }
 
 
 def join(nodes: Nodes, name: str, swarm_id: str, token: str, *managers: str) -> dict[str, Any]:

@@ -55,6 +55,15 @@ def test_three_managers_stand_and_a_second_apply_changes_nothing(swarm: Swarm) -
     assert again["node_id"] == swarm.ids["n2"]
 
 
+def test_the_heartbeat_is_the_wanted_one(swarm: Swarm) -> None:
+    slow = swarm.init() | {"heartbeat": 20}
+    assert swarm.nodes.drift("n1", "swarm-init", slow) == ["heartbeat of the Swarm"]
+    swarm.nodes.apply("n1", "swarm-init", slow)
+    told = docker(swarm.nodes, "n1", "info", "--format", "{{json .Swarm.Cluster.Spec.Dispatcher}}")
+    assert json.loads(told) == {"HeartbeatPeriod": 20_000_000_000}
+    swarm.nodes.apply("n1", "swarm-init", swarm.init())
+
+
 def test_the_managers_token_is_told_to_nobody(swarm: Swarm) -> None:
     token = docker(swarm.nodes, "n1", "swarm", "join-token", "-q", "manager")
     assert token.startswith("SWMTKN")

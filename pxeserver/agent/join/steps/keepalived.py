@@ -11,7 +11,7 @@ from pxeserver.agent.join import files
 from pxeserver.agent.join.step import StepFailed, Want
 
 CHECK = Path("/usr/local/lib/pxeserver-agent/answers")
-CHECK_SECONDS = 1
+CHECK_SECONDS = 2
 FALLS, RISES = 2, 1
 LOSS = 100
 """A node whose service does not answer counts for so much less: below every node where it does."""

@@ -8,6 +8,7 @@ from pxeserver.agent.join.steps.engine import Engine, EngineRefused, QuorumLost
 
 SUBNET_SIZE = 24
 SECONDS = 90.0
+_SECOND = 1_000_000_000
 
 
 class SwarmInit:
@@ -25,6 +26,9 @@ class SwarmInit:
             return [Drift("Swarm", "active", where.error or where.state)]
         if where.address != want["advertise"]:
             return [Drift("address in the Swarm", want["advertise"], where.address)]
+        have = self._heartbeat() if where.manager else None
+        if have is not None and have != _nanoseconds(want):
+            return [Drift("heartbeat of the Swarm", f"{want['heartbeat']} s", f"{have / _SECOND:g} s")]
         return []
 
     def apply(self, want: Want, tell: Tell) -> Facts:
@@ -45,6 +49,7 @@ class SwarmInit:
         else:
             tell(f"founding a Swarm at {want['advertise']}")
             self._init(want)
+        self._set_heartbeat(want)
         return self.facts(want)
 
     def facts(self, want: Want) -> Facts:
@@ -80,12 +85,27 @@ class SwarmInit:
             "SubnetSize": SUBNET_SIZE,
             # No containers before its gate has passed: the leader makes it active then.
             "Availability": "pause",
-            "Spec": {"Name": "default"},
+            "Spec": {"Name": "default", "Dispatcher": {"HeartbeatPeriod": _nanoseconds(want)}},
         }
         try:
             self._engine.post("/swarm/init", body, timeout=SECONDS)
         except EngineRefused as why:
             raise StepFailed(f"no Swarm: {swarm.explained(why.reason, want['advertise'])}") from why
+
+    def _heartbeat(self) -> int | None:
+        """Nanoseconds between the nodes' signs of life; None while nobody can say."""
+        try:
+            found = self._engine.get("/swarm")
+        except StepFailed:
+            return None
+        return int(found["Spec"].get("Dispatcher", {}).get("HeartbeatPeriod") or 0)
+
+    def _set_heartbeat(self, want: Want) -> None:
+        if self._heartbeat() in (None, _nanoseconds(want)):
+            return
+        found = self._engine.get("/swarm")
+        spec = found["Spec"] | {"Dispatcher": {"HeartbeatPeriod": _nanoseconds(want)}}
+        self._engine.post("/swarm/update", spec, {"version": found["Version"]["Index"]})
 
     def _ours(self, where: swarm.Place, want: Want) -> None:
         """An agent that was killed between founding and telling finds a Swarm with nobody else in it."""
@@ -106,3 +126,7 @@ class SwarmInit:
                 "there, run `docker swarm leave --force` on it",
                 retry=False,
             )
+
+
+def _nanoseconds(want: Want) -> int:
+    return int(want["heartbeat"]) * _SECOND
