@@ -14,7 +14,7 @@ from typing import Any
 from pxeserver.postinstall.addressing import host
 from pxeserver.postinstall.documents_storage import Doc, StorageDocuments, by_name
 from pxeserver.postinstall.layout import Place
-from pxeserver.postinstall.spec import HEARTBEAT, VNet
+from pxeserver.postinstall.spec import VNet
 
 ADVERT_MS = 300
 CONFIRM_SECONDS = 30
@@ -176,9 +176,6 @@ class Documents(StorageDocuments):
             "log-level": "warn",  # at info each container fills the journal with the engine's own connections
             "log-opts": {"max-file": "3", "max-size": "10m"},
         }
-        if self.spec.docker.heartbeat > HEARTBEAT:
-            # Seconds; the engine's own 10 are two of its heartbeats.
-            daemon["swarm-raft-election-tick"] = 2 * self.spec.docker.heartbeat
         if self.spec.docker.insecure_registries:
             daemon["insecure-registries"] = sorted(self.spec.docker.insecure_registries)
         return {"daemon": daemon}

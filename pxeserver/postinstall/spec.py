@@ -179,9 +179,7 @@ class Docker:
     """Where overlay networks without a subnet get theirs from; empty: another such /16."""
     insecure_registries: tuple[str, ...] = ()
     heartbeat: int = HEARTBEAT
-    """Seconds between the signs of life of a Swarm's nodes. A node is given up after three of them, and
-    managers elect another leader after two.
-    """
+    """Seconds between the signs of life of a Swarm's nodes. A node is given up after three of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -254,8 +254,8 @@ class DockerTable(Table):
     insecure_registries: tuple[Annotated[str, Field(max_length=253)], ...] = ()
     """Registries that are spoken to without TLS, e.g. ["10.77.0.100:5000"]."""
     heartbeat: Annotated[int, Field(ge=5, le=60)] = HEARTBEAT
-    """Seconds between the signs of life of a Swarm's nodes: a node is given up after three, a leader after
-    two. More for slow or overloaded machines, which would lose each other without need."""
+    """Seconds between the signs of life of a Swarm's nodes; a node is given up after three. More for slow or
+    overloaded machines, which would be given up without need."""
 
 
 class ClusterTable(Table):

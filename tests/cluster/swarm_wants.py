@@ -26,7 +26,6 @@ DAEMON = {
     "log-driver": "json-file",
     "log-level": "warn",
     "log-opts": {"max-file": "3", "max-size": "10m"},
-    "swarm-raft-election-tick": 12,
 }
 DOCKER = {"daemon": DAEMON}
 
