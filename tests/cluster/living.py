@@ -170,7 +170,7 @@ class Living(Nodes):
 
     # ------------------------------------------------------------------------------------------ the server
 
-    def wait_for_server(self, seconds: float = 60) -> None:
+    def wait_for_server(self, seconds: float = 180) -> None:
         """Until its API answers."""
 
         def answers() -> bool:
