@@ -30,6 +30,7 @@ pytestmark = [pytest.mark.net, pytest.mark.long, pytest.mark.timeout(600)]
 
 ONE = FILE.replace("managers = 3", "managers = 1").replace("[members]", "ephemeral = true\n[members]", 1)
 NODES = ("n1", "n2", "n3")
+MAC = "52:54:00:77:00:03"
 MANY = 400
 SERVICE = """\
 [Unit]
@@ -51,9 +52,11 @@ class Diskless:
         found = re.search(r"--ca ([0-9a-f]{64})", line)
         assert found is not None
         self._pin = found.group(1)
-        self._machine = Machine(self.node.space, life.mac("n3"), uuid.UUID(int=0x77003))
+        # One that was given to it: what the kernel made up itself, udev makes anew in the system that starts.
+        self.node.space.ip("link", "set", "dev", "eth0", "address", MAC)
+        self._machine = Machine(self.node.space, MAC, uuid.UUID(int=0x77003))
         self._memory = self.node.work / "disk" / "var/lib/docker"
-        life.server.command("node", "add", "n3", "--mac", life.mac("n3"))
+        life.server.command("node", "add", "n3", "--mac", MAC)
 
     def power_on(self) -> str:
         """Boot it, as firmware and iPXE do, into a system that holds the boot's words; the boot's id."""
