@@ -62,9 +62,16 @@ Say = Callable[[str], None]
 
 
 class ClusterPlay:
-    """The private network, the server, and machines that are to become a cluster."""
+    """The private network, the server, and machines that are to become a cluster: one for each of `disks`,
+    which are their sizes in bytes; 0 is a machine without one. `extra` are further words of a machine's QEMU.
+    """
 
-    def __init__(self, say: Say, count: int = NODES, disk: int = DISK) -> None:
+    def __init__(
+        self,
+        say: Say,
+        disks: Sequence[int] = (DISK,) * NODES,
+        extra: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> None:
         self._say = say
         self.ground = Playground(fresh=True, unknown="ignore", node_system=True, say=say)
         self._key = self.ground.work / "root"
@@ -73,18 +80,19 @@ class ClusterPlay:
                 ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", self._key], check=True
             )
             self.ground.wait_ready()
-            self.machines = {f"n{number}": self._machine(number, disk) for number in range(1, count + 1)}
+            sizes = {f"n{number}": size for number, size in enumerate(disks, 1)}
+            self.machines = {n: self._machine(n, size, (extra or {}).get(n, ())) for n, size in sizes.items()}
             if all(image["name"] != NODE_SYSTEM for image in self.ground.ask("image", "list")):
                 self.run("image", "build", NODE_SYSTEM)
             for name, machine in self.machines.items():
-                self._add(name, machine, disk)
+                self._add(name, machine, sizes[name])
         except BaseException:
             self.close()
             raise
 
-    def _machine(self, number: int, disk: int) -> Machine:
-        disks = (self.ground.lab.disk(f"state{number}", disk, serial=f"STATE{number}"),) if disk else ()
-        return node_machine(self.ground.lab, f"n{number}", disks=disks, firmware=Firmware.BIOS_VIRTIO)
+    def _machine(self, name: str, size: int, extra: tuple[str, ...]) -> Machine:
+        disks = (self.ground.lab.disk(f"state-{name}", size, serial=f"STATE-{name}"),) if size else ()
+        return node_machine(self.ground.lab, name, disks=disks, firmware=Firmware.BIOS_VIRTIO, extra=extra)
 
     def _add(self, name: str, machine: Machine, disk: int) -> None:
         values = {"console": machine.spec.firmware.console, **({"state_disk": "empty"} if disk else {})}
