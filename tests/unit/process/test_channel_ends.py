@@ -173,6 +173,32 @@ async def test_entries_made_while_control_is_away_arrive_once_it_is_there(bench:
         await until(hall, lambda: not bench.journal.pending())
 
 
+async def test_what_gathers_travels_in_one_frame_and_a_question_does_not_wait_for_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_link, "GATHER_SECONDS", 0.2)
+    async with bench.control(FakeHall()) as hall:
+        written: list[bytes] = []
+        write = channel.Channel.send_frame
+
+        def counting(self: channel.Channel, frame: bytes) -> None:
+            written.append(frame)
+            write(self, frame)
+
+        monkeypatch.setattr(channel.Channel, "send_frame", counting)
+        for number in range(50):
+            bench.worker.report(event(number))
+            await asyncio.sleep(0)
+        assert not hall.events
+        await until(hall, lambda: len(hall.events) == 50)
+        assert [e.at for e in hall.events] == list(range(50))
+        assert sum(b'"events"' in frame for frame in written) == 1
+        monkeypatch.setattr(worker_link, "GATHER_SECONDS", 20)
+        bench.worker.report(event(50))
+        async with asyncio.timeout(10):
+            assert await bench.worker.ask("orders", {}) == {"order": "wait", "kind": "orders"}
+
+
 async def test_what_was_not_acknowledged_comes_again(bench: Bench) -> None:
     first = FakeHall()
     first.ack = False
