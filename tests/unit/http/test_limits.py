@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import resource
 import socket
 
 import pytest
@@ -263,3 +265,38 @@ async def test_a_closed_connection_leaves_nothing_for_the_garbage_collector(list
         assert left == []
     finally:
         gc.enable()
+
+
+async def test_without_a_free_descriptor_a_connection_waits_and_nothing_spins(
+    listening, caplog: pytest.LogCaptureFixture
+) -> None:
+    listener = await listening()
+    loop = asyncio.get_running_loop()
+    client = socket.socket()
+    client.setblocking(False)
+    free = os.dup(0)
+    os.close(free)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        await loop.sock_connect(client, ("127.0.0.1", listener.port))
+        await until(lambda: "no-room-for-connections" in caplog.text)
+        for _ in range(200):
+            await asyncio.sleep(0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert caplog.text.count("no-room-for-connections") == 1
+    with client:
+        await loop.sock_sendall(client, b"GET /healthz HTTP/1.1\r\nHost: b\r\n\r\n")
+        assert (await asyncio.wait_for(loop.sock_recv(client, 1000), 20)).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_client_that_sends_and_says_that_it_is_done_is_answered(listening) -> None:
+    """As `nc -N` and some scripts do: the end of the request comes with its last byte."""
+    listener = await listening()
+    raw = await listener.connect()
+    raw.writer.write(f"GET {listener.url('f/debian/initrd.img')} HTTP/1.1\r\nHost: b\r\n\r\n".encode())
+    raw.writer.write_eof()
+    assert (await raw.reply()).body == INITRD
+    assert await raw.closed() == b""
+    await until(lambda: listener.http.connections() == 0)
