@@ -40,6 +40,8 @@ class Alarm:
     """The next step."""
     url: str = ""
     """Where that is done."""
+    why: str = ""
+    """The likely causes."""
 
 
 def alarms(
@@ -88,11 +90,13 @@ def _boots(boots: LiveBoots, speech: Language) -> Iterable[Alarm]:
     kinds = Counter(boot.diagnosis for boot in stuck)
     for code, count in kinds.most_common(_MANY):
         one = next(boot for boot in stuck if boot.diagnosis == code)
+        seen, _, likely = one.text.partition(" Likely: ")
         if count == 1:
-            what = speech.text("{name} is stuck: {text}", name=one.node or one.mac, text=one.text)
+            what = speech.text("{name} is stuck: {text}", name=one.node or one.mac, text=seen)
         else:
-            what = speech.text("{n} machines are stuck alike: {text}", n=count, text=one.text)
-        yield Alarm("fail", what, one.next_step, f"/boots/{one.id}" if count == 1 else "/boots")
+            what = speech.text("{n} machines are stuck alike: {text}", n=count, text=seen)
+        why = speech.text("Likely: {causes}", causes=likely) if likely else ""
+        yield Alarm("fail", what, one.next_step, f"/boots/{one.id}" if count == 1 else "/boots", why)
     rest = sum(count for _, count in kinds.most_common()[_MANY:])
     if rest:
         step = speech.text("Look at each.")

@@ -10,6 +10,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -146,6 +147,8 @@ async def events(request: web.Request, items: AsyncIterator[bytes]) -> web.Strea
     """Send server-sent events that are in their form already (see `event_bytes`)."""
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
     await response.prepare(request)
+    with suppress(TimeoutError, ConnectionError):  # the peer is gone: what follows finds it out as well
+        await _send(response, b"retry: 1000\n\n")
     await _pass_on(response, items, lambda item: item, b": beat\n\n")
     return response
 

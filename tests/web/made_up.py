@@ -87,6 +87,16 @@ class MadeUp:
         event = Event(time.time(), kind, attempt, mac, node, detail)
         self._loop.call_soon_threadsafe(self.hall.ingest_event, event)
 
+    def cut(self) -> None:
+        """Break all connections, as when a switch is started anew."""
+
+        async def break_them() -> None:
+            for connection in list(self._runner.server.connections):  # type: ignore[union-attr]
+                if connection.transport is not None:
+                    connection.transport.abort()  # type: ignore[attr-defined]
+
+        self.do(break_them)
+
     async def _start(self) -> None:
         flags = {"server.state_dir": str(self._folder), "server.run_dir": str(self._folder)}
         settings = Settings.load(None, {}, flags)

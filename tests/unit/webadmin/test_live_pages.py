@@ -48,6 +48,9 @@ async def test_the_stream_begins_with_the_board_and_goes_on_where_it_broke_off(s
     async def first(**headers):
         async with site.client.get("/boots/stream", headers=headers) as answer:
             assert answer.content_type == "text/event-stream"
+            assert await answer.content.readline() == b"retry: 1000\n"
+            block = await answer.content.readline()
+            assert block == b"\n"
             block = b""
             while not block.endswith(b"\n\n"):
                 block += await answer.content.readline()

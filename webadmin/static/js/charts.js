@@ -54,12 +54,13 @@ function make(figure, data) {
   const chart = new uPlot(
     {
       width: plot.clientWidth,
-      height: 170,
+      height: 190,
+      padding: [10, 14, 0, 0],
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, sync: { key: "figures" } },
       scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
       axes: [
-        { ...axis, space: 70, values: (_, at) => at.map((t) => new Date(t * 1000).toLocaleTimeString(language, { hour: "2-digit", minute: "2-digit" })) },
+        { ...axis, space: 70, size: 30, values: (_, at) => at.map((t) => new Date(t * 1000).toLocaleTimeString(language, { hour: "2-digit", minute: "2-digit" })) },
         { ...axis, size: 72, values: (_, at) => at.map((value) => form(value)) },
       ],
       series: [
@@ -82,8 +83,18 @@ function make(figure, data) {
   return { figure, chart, shown, form };
 }
 
+// A server that has just begun shows its first minutes, not an empty hour.
+const LEAST = 40;
+
+function begin(data) {
+  const { at, ...others } = data;
+  const first = at.findIndex((_, number) => Object.values(others).some((column) => column[number]));
+  return Math.max(0, Math.min(first < 0 ? at.length : first - 2, at.length - LEAST));
+}
+
 function columns(data, shown) {
-  return [data.at, ...shown.map((line) => data[line.column])];
+  const from = begin(data);
+  return [data.at, ...shown.map((line) => data[line.column])].map((column) => column.slice(from));
 }
 
 function legend(figure, chart, shown, form) {
@@ -120,7 +131,7 @@ if (holder) {
   const resized = new ResizeObserver(() => {
     for (const { chart, figure } of charts) {
       const width = figure.querySelector(".plot").clientWidth;
-      if (Math.abs(chart.width - width) > 1) chart.setSize({ width, height: 170 });
+      if (Math.abs(chart.width - width) > 1) chart.setSize({ width, height: 190 });
     }
   });
   for (const plot of holder.querySelectorAll(".plot")) resized.observe(plot);
