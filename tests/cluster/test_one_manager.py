@@ -138,13 +138,15 @@ def test_a_worker_that_loses_everything_comes_back_and_is_filled(life: Living, d
     before = identity(life)
     diskless.lose_power()
     life.stands(120, "away")
+    write_many(life, "n1", "late")
+    life.until(lambda: waits(life)[1] == ["n3"], 90, "nobody has seen that something waits")
     begun = time.monotonic()
     diskless.power_on()
     life.until(lambda: identity(life) not in (before, ""), 60, "it has not claimed")
     seen = healed(life, 240)
     life.stands(240)
     print(f"\nit stood again {time.monotonic() - begun:.0f} s after power-on; a watcher was told {seen}")
-    assert count(life, "n3", "kept") == MANY
+    assert (count(life, "n3", "kept"), count(life, "n3", "late")) == (MANY, MANY)
     assert not life.server.get("/nodes/n3/agent")["frozen"]
     rows = life["n1"].run("docker", "node", "ls", "--format", "{{.Hostname}} {{.Status}}").splitlines()
     assert sorted(row.split()[0] for row in rows) == list(NODES), "its old place in the Swarm is given up"
