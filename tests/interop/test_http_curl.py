@@ -17,7 +17,7 @@ import pytest
 
 from pxeserver.boot.attempts import Attempts
 from pxeserver.boot.catalog import Catalog, NodeTable
-from pxeserver.boot.model import Image, Loader
+from pxeserver.boot.model import Image, Loader, Machine
 from pxeserver.imagestore.store import Store
 from pxeserver.servers.http import BootHttp
 
@@ -49,6 +49,7 @@ class Site:
     """A listener with one large file and one loader."""
 
     url: str
+    attempt: str
     content: bytes
     sha256: str
     directory: Path
@@ -77,11 +78,14 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     disk = store.add_path(source, "root.img", "disk")
     loader = store.add_bytes(b"MZ" * 5000, "snponly.efi", "loader")
     catalog = Catalog(images={"debian": Image("debian", (disk,))}, loaders={7: Loader(7, loader)})
-    http = BootHttp(Plane(store, catalog), store.open_manifest)  # type: ignore[arg-type]
+    plane = Plane(store, catalog)
+    attempt = plane.attempts.begin(Machine("52:54:00:77:00:01"), plane.now(), firmware=True)
+    plane.attempts.bind_address(attempt, "127.0.0.1")
+    http = BootHttp(plane, store.open_manifest)  # type: ignore[arg-type]
     with socket.create_server(("127.0.0.1", 0)) as sock:
         await http.start([sock])
         port = sock.getsockname()[1]
-    yield Site(f"http://127.0.0.1:{port}", content, disk.sha256, tmp_path)
+    yield Site(f"http://127.0.0.1:{port}", attempt.id, content, disk.sha256, tmp_path)
     await http.stop()
     store.close()
 
@@ -133,3 +137,29 @@ async def test_wget_gets_the_file(site: Site, client: list[str]) -> None:
 async def test_curl_is_told_at_once_that_there_is_no_such_file(site: Site) -> None:
     _, output = await site.run("curl", "-sS", "-w", "%{http_code}", f"{site.url}/revocations_sku.efi")
     assert output.split() == ["no", "such", "file", "404"]
+
+
+SENT = [
+    ("--data-binary", "@report"),
+    ("-H", "Transfer-Encoding: chunked", "--data-binary", "@report"),
+    ("-H", "Expect: 100-continue", "--data-binary", "@report"),
+    ("--http1.0", "--data-binary", "@report"),
+]
+
+
+@pytest.mark.parametrize("how", SENT, ids=lambda v: v[1].partition(":")[0])
+async def test_curl_reports_with_every_kind_of_body(site: Site, how: tuple[str, ...]) -> None:
+    report = b'{"event": "booted", "reason": "' + b"x" * 200_000 + b'"}'
+    (site.directory / "report").write_bytes(report)
+    url = f"{site.url}/a/{site.attempt}/report"
+    _, output = await site.run("curl", "-sS", "-w", " %{http_code}", *how, url, url)
+    assert output == '{"ok":true,"moved":false} 200' * 2
+
+
+async def test_curl_is_told_why_a_body_is_refused(site: Site) -> None:
+    (site.directory / "report").write_bytes(b"x" * 3_000_000)
+    url = f"{site.url}/a/{site.attempt}/report"
+    _, output = await site.run("curl", "-sS", "-w", " %{http_code}", "--data-binary", "@report", url)
+    assert output == "more than 1048576 bytes\n 413"
+    _, output = await site.run("curl", "-sS", "-w", " %{http_code}", "-H", "X: " + "y" * 9000, site.url)
+    assert output == "the request's head is too long\n 431"
