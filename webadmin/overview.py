@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,13 @@ CLUSTER_TONES = {
     "failed": "fail",
     "away": "wait",
     "drifted": "wait",
+}
+
+
+_FORMS: Mapping[str, Callable[[float], str]] = {
+    "count": lambda value: f"{value:g}",
+    "size": words.rate,
+    "seconds": words.duration,
 }
 
 
@@ -133,7 +140,7 @@ def drawn(chart: Chart, found: FiguresView) -> Drawn:
     highest = (
         max((value for _, _, column in columns for value in column if value is not None), default=0) or 1
     )
-    form = {"size": words.rate, "seconds": words.duration}.get(chart.unit, lambda value: f"{value:g}")
+    form = _FORMS[chart.unit]
     now = []
     for name, tone, column in columns:
         recent = [value for value in column[-20:] if value is not None]
