@@ -17,7 +17,7 @@ from pxeserver.servers.tftp_report import Delivery
 from pxeserver.servers.tftp_socket import PENDING, Ancillary, Peer, TftpSocket
 from pxeserver.servers.tftp_vectors import AT_ONCE, Inbox, Line, Outbox
 
-LINGER_SECONDS = 0.00006
+LINGER_SECONDS = 0.0001
 """The round trip of a quick client."""
 
 Touched = Callable[[Entry[Delivery]], None]
@@ -60,10 +60,12 @@ class Batch:
         """Read what is there, AT_ONCE at most; how many. Pending ICMP errors stay for the socket's
         `unreachable_peers`. OSError where the socket is broken."""
         inbox = self._inbox
-        inbox.prepare()
+        if inbox.used:
+            inbox.prepare()
         for _ in range(8):
             count = self._calls.receive(self._sock.descriptor, inbox.vector, AT_ONCE)
             if count >= 0:
+                inbox.used = True
                 return count
             if -count in (errno.EAGAIN, errno.EINTR):
                 return 0
@@ -86,8 +88,9 @@ class Batch:
             if count := self.receive():
                 self._in_vain = 0
                 return count
+        if self._in_vain:  # the first time may have been chance
+            self._pause = 1 << self._in_vain
         self._in_vain = min(self._in_vain + 1, 8)
-        self._pause = 1 << self._in_vain
         return 0
 
     def go_on(self, count: int, now: float) -> tuple[list[int], list[Entry[Delivery]]]:

@@ -88,13 +88,18 @@ class Inbox:
             self._messages[message + _PIECES_COUNT] = 1
             self._messages[message + _CONTROL] = _where(self._control) + 8 * _PKTINFO_ROOM * i
         self.vector = _where(self._messages)
+        self.used = True
+        """It is to be prepared before the next call."""
 
     def prepare(self) -> None:
         """The kernel has written into the vector what it filled; make all of the room available again."""
         self._messages[_CONTROL_LENGTH::_MESSAGE] = self._room
+        self.used = False
 
     def summary(self, count: int) -> Iterator[tuple[int, int, int]]:
         """Of the first datagrams: the sender's key, the first four bytes as one number, the length."""
+        if count == 1:
+            return iter(((self._addresses[0], self._words[0], self._messages[_TAKEN]),))
         return zip(
             self._addresses[: _ADDRESS * count : _ADDRESS],
             self._words[: self._step * count : self._step],
@@ -194,10 +199,9 @@ class Outbox:
 
     def flush(self) -> None:
         """Send everything that was put. What the kernel does not take counts as lost on the wire."""
-        if self._singles.waiting:
-            self._flush(self._singles)
-        if self._windows.waiting:
-            self._flush(self._windows)
+        for vector in (self._singles, self._windows):
+            if vector.waiting:
+                self._flush(vector)
 
     def _flush(self, vector: _Vector) -> None:
         waiting, sock = vector.waiting, self._sock
