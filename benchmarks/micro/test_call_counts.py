@@ -32,7 +32,7 @@ LIMITS = {
     "log line": 27,
     "event sent": 7,
     "event taken": 2,
-    "event stored": 52,
+    "event stored": 58,
 }
 
 
