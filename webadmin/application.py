@@ -8,7 +8,21 @@ from aiohttp import web
 
 from pxeserver.api.access.who import PUBLIC, needs
 from pxeserver.api.routing import Rooms
-from webadmin import apidocs, assets, boots, login, overview, preferences, search, undo
+from webadmin import (
+    apidocs,
+    assets,
+    boots,
+    login,
+    node,
+    node_acts,
+    node_edit,
+    node_files,
+    nodes,
+    overview,
+    preferences,
+    search,
+    undo,
+)
 from webadmin.render import NAVIGATION, render
 from webadmin.routing import ROOMS, Page
 from webadmin.undo import UNDO, Undo
@@ -18,6 +32,11 @@ PAGES: tuple[Page, ...] = (
     *boots.PAGES,
     *login.PAGES,
     *apidocs.PAGES,
+    *nodes.PAGES,
+    *node_acts.PAGES,
+    *node_files.PAGES,
+    *node_edit.PAGES,
+    *node.PAGES,
     *search.PAGES,
     *preferences.PAGES,
     *undo.PAGES,

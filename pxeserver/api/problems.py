@@ -3,7 +3,8 @@ shape."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -80,6 +81,15 @@ def of_refusal(refusal: Refused) -> Problem:
         case _:
             status = 409
     return Problem(status, refusal.what, refusal.why, refusal.next_step, headers=headers)
+
+
+@contextmanager
+def as_problems() -> Iterator[None]:
+    """The hall's refusals inside this block as Problem: for forms, which show both alike."""
+    try:
+        yield
+    except Refused as refusal:
+        raise of_refusal(refusal) from refusal
 
 
 def refused(error: ValidationError, where: str) -> Problem:
