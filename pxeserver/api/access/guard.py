@@ -70,13 +70,14 @@ def guard(access: Access) -> Middleware:
         changes = request.method not in SAFE
         if changes:
             check_origin(request)
-            await read_form(request)
         if known.who and request.match_info.http_exception is not None:
             return await handler(request)  # there is no such thing, or it cannot be asked so
         if (problem := refusal(known.who, need, changes=changes)) is not None:
             if problem.status == 401 and not request.path.startswith(API):
                 return _to_login(request)
             raise problem
+        if changes:
+            await read_form(request)
         if changes and known.secret:
             await check_token(request, request["csrf"])
         with _while_allowed(access, request, known.key):
