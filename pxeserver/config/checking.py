@@ -3,6 +3,7 @@ in one pass."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import difflib
 from collections.abc import Iterator, Mapping
@@ -88,9 +89,11 @@ def _prune(model: type[BaseModel], data: Any, details: list[ErrorDetails]) -> No
     # Later elements first: taking one away shifts the places of those behind it.
     for path in sorted(doomed, key=lambda p: (len(p) == 2, [-q if isinstance(q, int) else 0 for q in p])):
         inner = data
-        for part in path[:-1]:
-            inner = inner[part]
-        del inner[path[-1]]
+        # What is missing is the fault itself, or went with what was around it.
+        with contextlib.suppress(KeyError, IndexError):
+            for part in path[:-1]:
+                inner = inner[part]
+            del inner[path[-1]]
 
 
 def _fault(model: type[BaseModel], gathered: Gathered, detail: ErrorDetails) -> Fault:
