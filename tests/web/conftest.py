@@ -188,8 +188,8 @@ def server(tmp_path: Path) -> Iterator[Server]:
         pytest.skip("needs root for network namespaces")
     made = Server(tmp_path)
     try:
-        made.start()
-        eventually(lambda: made.space.call(_reached), 20, "the admin plane did not answer")
+        made.start(wait=False).wait_for_text("  next ", PATIENCE / 1000)
+        eventually(lambda: made.space.call(_reached), 60, "the admin plane did not answer")
         yield made
     finally:
         made.close()
