@@ -129,8 +129,9 @@ class UdpEndpoint:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def shorten(self, short: Short, to: tuple[str, int], refused: Callable[[], None]) -> None:
-        """Ask `short` first about what machines on the link send to everybody. Its answers go out together, to
-        the address `to`; `refused` hears of each that the kernel did not take."""
+        """Ask `short` first about what machines on the link send to everybody. Its answers go out together,
+        to the address `to`; `refused` hears of each that the kernel did not take.
+        """
         self._short, self._refused = short, refused
         self._answers = Sent(self._received.count, MAX_ANSWER, to)
 

@@ -92,7 +92,8 @@ def test_what_only_the_loopback_has_and_who_may_connect(server: Server) -> None:
     trusted = server.machines.run(
         "sh",
         "-c",
-        f"f=$(mktemp); curl -sk {TLS}/api/v1/ca.pem >$f; curl -s --cacert $f {TLS}/login | grep -c form; rm $f",
+        f"f=$(mktemp); curl -sk {TLS}/api/v1/ca.pem >$f;"
+        f" curl -s --cacert $f {TLS}/login | grep -c form; rm $f",
     )
     assert int(trusted) >= 1
     for version, works in (("1.1", False), ("1.2", True), ("1.3", True)):

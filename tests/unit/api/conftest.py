@@ -97,7 +97,11 @@ class Api:
         if body is not None:
             more["json"] = body
         async with self.session.request(method, f"http://pxeserver/api/v1{path}", **more) as answer:
-            data = await answer.json() if answer.content_type.endswith(("/json", "+json")) else await answer.read()
+            data = (
+                await answer.json()
+                if answer.content_type.endswith(("/json", "+json"))
+                else await answer.read()
+            )
             self.headers = answer.headers
             return answer.status, data
 
