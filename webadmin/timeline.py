@@ -78,7 +78,7 @@ def draw(boot: AttemptDetail, now: float, live: LiveBootView | None = None) -> P
     start = float(boot.started)
     for event in boot.timeline:
         _take(lanes, event, max(0.0, float(event.at) - start))
-    last = max(0.0, float(boot.last) - start)
+    last = max([float(event.at) - start for event in boot.timeline if event.kind != "closed"], default=0.0)
     going = boot.closed is None and live is not None and live.standing in ("moving", "waiting")
     end = max(last, now - start) if going else last
     for lane in lanes:
@@ -264,6 +264,8 @@ def decode(timeline: Sequence[EventView], started: float) -> list[Said]:
 
 def _ordered(event: EventView) -> list[str]:
     told = [key for key, value in event.detail.items() if value != "" and key != "sha256"]
+    if event.kind == "closed":
+        return [key for key in told if key == "diagnosis"]  # the page has its text above
     return [key for key in _FACTS if key in told] + sorted(key for key in told if key not in _FACTS)
 
 
