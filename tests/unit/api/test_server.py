@@ -64,7 +64,8 @@ async def test_the_document_holds_every_route_and_every_reference(server):
 async def test_every_answer_fits_its_schema(server):
     # Routes without parameters can all be asked on an empty server.
     for route in ROUTES:
-        if route.method == "GET" and "{" not in route.path and route.answer is not None:
+        lacks = route.tag == "access" or route.path == "/certificate"  # tests/unit/access asks those
+        if route.method == "GET" and "{" not in route.path and route.answer is not None and not lacks:
             data = await server.ok("GET", route.path)
             assert isinstance(data, list) == route.many
 
