@@ -60,7 +60,7 @@ async def _about(asked: Call, node: NodeDetail, wanted: str) -> dict[str, Any]:
         "said": timeline.decode(boot.timeline, float(boot.started)) if boot else [],
         "condition": state,
         "tones": TONES,
-        "failed": bool(boot and (boot.diagnosis or boot.text)),
+        "failed": bool(boot and (boot.diagnosis or boot.text)) or bool(live and live.standing == "stuck"),
     }
 
 
