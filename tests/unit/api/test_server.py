@@ -62,8 +62,11 @@ async def test_the_document_holds_every_route_and_every_reference(server):
 
 
 async def test_every_answer_fits_its_schema(server):
-    # Routes without parameters can all be asked on an empty server.
+    # Routes without parameters can all be asked on an empty server, but for those of an API that has users.
+    people = ("/session", "/users", "/tokens", "/audit", "/setup-code")
     for route in ROUTES:
+        if route.path.startswith(people):
+            continue
         lacks = route.tag == "access" or route.path == "/certificate"  # tests/unit/access asks those
         if route.method == "GET" and "{" not in route.path and route.answer is not None and not lacks:
             data = await server.ok("GET", route.path)
