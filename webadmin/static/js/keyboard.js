@@ -1,5 +1,5 @@
 // Keys: "/" search, "?" the list of keys, "g" and a letter for pages, j and k for rows.
-let leading = 0;
+let leading = -Infinity;
 
 function typing(target) {
   return target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]") !== null;
@@ -28,7 +28,7 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
   if (document.querySelector("dialog[open]")) return;
   const led = performance.now() - leading < 1500;
-  leading = 0;
+  leading = -Infinity;
   if (led) {
     const link = [...document.querySelectorAll("nav [data-key]")].find((a) => a.dataset.key === event.key);
     if (link) {
