@@ -79,7 +79,9 @@ format: $(VENV)/.test ## put the sources into shape
 	@$(VENV)/bin/ruff format . && $(VENV)/bin/ruff check --fix .
 
 test: check ## everything: units, network namespaces, other programs' clients, real firmware
-	@$(PY) -m pytest -n 2 --dist loadfile -m "(slow or net or interop or firmware or web) and not long" tests
+	@$(PY) -m pytest -n 2 --dist loadfile -m "(slow or net or interop or firmware) and not web and not long" tests
+	@# The browser's driver keeps an event loop of its own in the process, beside which no other test can run one.
+	@$(PY) -m pytest -n 2 --dist loadfile -m "web and not long" tests/web
 
 test-long: check ## the long runs: millions of packets, hundreds of kills, the slowest machines
 	@$(PY) -m pytest -n 2 --dist loadfile -m long tests

@@ -183,7 +183,7 @@ class Living(Nodes):
     def kill_control(self) -> None:
         """SIGKILL for the process that holds the clusters; the supervisor starts another."""
         for child in psutil.Process(self.server.process.pid).children(recursive=True):
-            if "control" in " ".join(child.cmdline()):
+            if child.name() == "pxe-control":
                 os.kill(child.pid, signal.SIGKILL)
                 return
         raise LabError("there is no control process")
