@@ -27,6 +27,8 @@ STEADY_SECONDS = 60.0
 """Until every container of a project has to run, or to have ended well."""
 ENDED_SECONDS = 5.0
 """Until one that has ended with an error is not started again by the engine."""
+SETTLED_SECONDS = 2.0
+"""A program that cannot go on runs for a moment before it ends."""
 _POLL = 0.5
 TOLD_LINES = "8"
 Containers = dict[str, dict[str, str]]
@@ -112,12 +114,18 @@ class Compose:
 
     def _steady(self, name: str) -> None:
         """Wait until all its containers run; one that has ended with an error is told with its last words."""
-        begin = time.monotonic()
+        begin = well_since = time.monotonic()
         while True:
             bad = {c: one["state"] for c, one in self._containers(name).items() if not _well(one["state"])}
-            if not bad:
+            now = time.monotonic()
+            if bad:
+                well_since = now
+            elif now - well_since >= SETTLED_SECONDS:
                 return
-            passed = time.monotonic() - begin
+            else:
+                time.sleep(_POLL)
+                continue
+            passed = now - begin
             ended = any(state.startswith("exited") for state in bad.values())
             if passed > (ENDED_SECONDS if ended else STEADY_SECONDS):
                 first = min(bad, key=lambda name: (not bad[name].startswith("exited"), name))
