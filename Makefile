@@ -68,7 +68,7 @@ demo-cluster: $(VENV)/.lab ## three empty virtual machines become a cluster befo
 # ---------------------------------------------------------------------------------------------- checking
 
 .PHONY: check format test test-long
-check: $(VENV)/.test ## format, lint, strict types, import contracts, unit tests, calls of hot paths: under a minute
+check: $(VENV)/.test ## format, lint, strict types, import contracts, unit tests, calls of hot paths: a minute and a half
 	@$(VENV)/bin/ruff format --check -q .
 	@$(VENV)/bin/ruff check -q .
 	@$(VENV)/bin/mypy
