@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 import ipaddress
-import os
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,6 +20,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from pxeserver import durable
 
 _CA_YEARS = 20
 _LEAF_DAYS = 365
@@ -55,7 +56,7 @@ class Authority:
             return cls(folder, certificate, key)
         key = _new_key(key_file)
         certificate = _sign_own(key, now)
-        _write(certificate_file, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+        durable.put(certificate_file, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
         return cls(folder, certificate, key)
 
     @property
@@ -79,7 +80,7 @@ class Authority:
         if not self._serves(path, wanted, now):
             key = ec.generate_private_key(ec.SECP256R1())
             certificate = self._sign(key, wanted, now)
-            _write(path, _pem(key) + certificate.public_bytes(serialization.Encoding.PEM), 0o600)
+            durable.put(path, _pem(key) + certificate.public_bytes(serialization.Encoding.PEM), 0o600)
         return path
 
     def _serves(self, path: Path, wanted: list[x509.GeneralName], now: float) -> bool:
@@ -167,7 +168,7 @@ def _alternatives(addresses: Iterable[str], names: Iterable[str]) -> list[x509.G
 
 def _new_key(path: Path) -> ec.EllipticCurvePrivateKey:
     key = ec.generate_private_key(ec.SECP256R1())
-    _write(path, _pem(key), 0o600)
+    durable.put(path, _pem(key), 0o600)
     return key
 
 
@@ -181,22 +182,6 @@ def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     plain = serialization.NoEncryption()
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-
-
-def _write(path: Path, data: bytes, mode: int) -> None:
-    beside = path.with_name(f".{path.name}.new")
-    beside.unlink(missing_ok=True)
-    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with os.fdopen(fd, "wb") as out:
-        out.write(data)
-        out.flush()
-        os.fsync(fd)
-    beside.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _time(seconds: float) -> datetime.datetime:

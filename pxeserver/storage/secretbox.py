@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ import msgspec
 from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox as Box
 from nacl.utils import random
+
+from pxeserver import durable
 
 
 class SecretBox:
@@ -28,19 +29,7 @@ class SecretBox:
             key = path.read_bytes()
         except FileNotFoundError:
             key = random(Box.KEY_SIZE)
-            part = path.with_name(f".{path.name}.part")
-            part.unlink(missing_ok=True)
-            fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(fd, "wb") as file:
-                file.write(key)
-                file.flush()
-                os.fsync(fd)
-            part.rename(path)
-            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)  # what is sealed with it is in a database that is synced as well
-            finally:
-                os.close(folder)
+            durable.put(path, key)  # what is sealed with it is in a database that is synced as well
         if len(key) != Box.KEY_SIZE:
             raise ValueError(f"{path} holds no key of {Box.KEY_SIZE} bytes")
         return cls(key)

@@ -8,9 +8,10 @@ database and not in it: a restored backup brings neither the well-known password
 from __future__ import annotations
 
 import hmac
-import os
 import secrets
 from pathlib import Path
+
+from pxeserver import durable
 
 NAME = PASSWORD = "demo"  # noqa: S105 - well known on purpose
 _LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -32,7 +33,7 @@ class Demo:
 
     def end(self) -> None:
         """Mark that; the code is of no use any more."""
-        _write(self._over, "")
+        durable.put(self._over, b"")
         self._code.unlink(missing_ok=True)
 
     def code(self) -> str:
@@ -46,7 +47,7 @@ class Demo:
         if len(_plain(found)) != _LENGTH:
             letters = "".join(secrets.choice(_LETTERS) for _ in range(_LENGTH))
             found = "-".join(letters[i : i + 4] for i in range(0, _LENGTH, 4))
-            _write(self._code, found + "\n")
+            durable.put(self._code, (found + "\n").encode())
         return found
 
     def is_code(self, typed: str) -> bool:
@@ -59,19 +60,3 @@ def _plain(text: str) -> str:
     return (
         text.upper().replace("-", "").replace(" ", "").replace("O", "0").replace("I", "1").replace("L", "1")
     )
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.unlink(missing_ok=True)
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(fd, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(fd)
-    part.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
