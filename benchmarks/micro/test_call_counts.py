@@ -65,8 +65,14 @@ def repeated_offer(count: int) -> int:
 
 
 def script(count: int) -> int:
-    """Calls for a node's script."""
-    table, chosen, asked = NodeTable(nodes(count)), catalog(), machine(3, ipxe=True)
+    """Calls for a node's script, when the process has made another node's before (and filled what it keeps)."""
+    table, chosen = NodeTable(nodes(count)), catalog()
+
+    def answer(number: int) -> object:
+        return decision.boot_script(machine(number, ipxe=True), ATTEMPT, f"http://{SERVER}", chosen, table)
+
+    answer(4)
+    asked = machine(3, ipxe=True)
     return python_calls(lambda: decision.boot_script(asked, ATTEMPT, f"http://{SERVER}", chosen, table))
 
 
