@@ -65,7 +65,7 @@ def repeated_offer(count: int) -> int:
 
 
 def script(count: int) -> int:
-    """Calls for a node's script, when the process has made another node's before (and filled what it keeps)."""
+    """Calls for a node's script in a process that has made another's before (its caches are filled)."""
     table, chosen = NodeTable(nodes(count)), catalog()
 
     def answer(number: int) -> object:
