@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -20,6 +19,7 @@ from pxeserver.boot.architectures import arch_name
 from pxeserver.boot.model import Node
 from pxeserver.hostlist import BadHostlist, expand
 from webadmin.fields import Fields
+from webadmin.links import follow, links
 from webadmin.render import language_of, redirect, render
 from webadmin.routing import Nav, Page, call, checked, query, wants_fragment
 from webadmin.undo import undoable
@@ -42,7 +42,7 @@ async def page(request: web.Request) -> web.Response:
             raise
         asked, problem = NodesAsked(), refusal.view
         found = NodesFound((), len(call(request).hall.nodes()), 0, 1, 1, dict.fromkeys(node_list.STATES, 0))
-    fragment = wants_fragment(request)
+    fragment, link = wants_fragment(request), links("/nodes", asked, _KEPT)
     response = render(
         request,
         "nodes/list.html" if fragment else "nodes/page.html",
@@ -51,27 +51,12 @@ async def page(request: web.Request) -> web.Response:
         problem=problem,
         tones=TONES,
         live=live_boots(call(request), (row.node.id for row in found.rows)),
-        link=_links(asked),
+        link=link,
         **({} if fragment else _choices(request)),
     )
     if fragment and problem is None:
-        where = _links(asked)(page=found.page if found.page > 1 else "")
-        # Links are steps to go back to; each letter of a search is none.
-        step = request.headers.get("HX-Boosted") == "true"
-        response.headers["HX-Push-Url" if step else "HX-Replace-Url"] = where
+        follow(request, response, link(page=found.page if found.page > 1 else ""))
     return response
-
-
-def _links(asked: NodesAsked) -> Callable[..., str]:
-    """What makes the list's address with something changed; "" takes it away, and the page begins anew."""
-    told = asked.model_dump(exclude_defaults=True, include=set(_KEPT))
-    told = {key: "1" if value is True else value for key, value in told.items()}
-
-    def link(**changes: Any) -> str:
-        parts = {key: value for key, value in {**told, **changes}.items() if value not in ("", None)}
-        return "/nodes" + (f"?{urlencode(parts)}" if parts else "")
-
-    return link
 
 
 def _choices(request: web.Request) -> dict[str, Any]:

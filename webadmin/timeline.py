@@ -256,10 +256,15 @@ def decode(timeline: Sequence[EventView], started: float) -> list[Said]:
             max(0.0, float(event.at) - started),
             event.kind,
             _TONES.get(event.kind, ""),
-            tuple((key, _shown(key, event.detail[key])) for key in _ordered(event)),
+            facts(event),
         )
         for event in timeline[-_MOST:]
     ]
+
+
+def facts(event: EventView) -> tuple[tuple[str, str], ...]:
+    """What is told of a step, as pairs of words, the weightiest first."""
+    return tuple((key, _shown(key, event.detail[key])) for key in _ordered(event))
 
 
 def _ordered(event: EventView) -> list[str]:

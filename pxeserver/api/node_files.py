@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
 
+from pxeserver.api.exports import csv_text
 from pxeserver.api.problems import refused
 from pxeserver.api.schemas.nodes import NodeNew
 from pxeserver.boot.catalog import Catalog, NodeTable
@@ -52,19 +53,13 @@ class ReadNodes:
 
 def write_csv(nodes: Iterable[Node]) -> str:
     """These nodes as CSV (RFC 4180). What a spreadsheet would take for a formula begins with a blank."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(COLUMNS)
+    rows: list[Sequence[object]] = [COLUMNS]
     for node in nodes:
         labels = " ".join(f"{key}={value}" for key, value in sorted(node.labels.items()))
         cells = [node.name, " ".join(node.macs), node.uuid, node.serial, node.address, labels]
         cells += [node.values.get(key, "") for key in KEYS]
-        writer.writerow([_harmless(cell or "") for cell in cells])
-    return out.getvalue()
-
-
-def _harmless(cell: str) -> str:
-    return f" {cell}" if cell[:1] in ("=", "+", "-", "@", "\t") else cell
+        rows.append(cells)
+    return csv_text(rows)
 
 
 def write_json(nodes: Iterable[Node]) -> str:

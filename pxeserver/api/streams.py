@@ -148,7 +148,7 @@ async def events(request: web.Request, items: AsyncIterator[bytes]) -> web.Strea
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
     await response.prepare(request)
     with suppress(TimeoutError, ConnectionError):  # the peer is gone: what follows finds it out as well
-        await _send(response, b"retry: 1000\n\n")
+        await send(response, b"retry: 1000\n\n")
     await _pass_on(response, items, lambda item: item, b": beat\n\n")
     return response
 
@@ -168,12 +168,12 @@ async def _pass_on(
             waiting = waiting or asyncio.ensure_future(anext(items, None))
             done, _ = await asyncio.wait({waiting}, timeout=BEAT_SECONDS)
             if not done:
-                await _send(response, beat)
+                await send(response, beat)
                 continue
             item, waiting = waiting.result(), None
             if item is None:
                 break
-            await _send(response, form(item))
+            await send(response, form(item))
     except (TimeoutError, ConnectionError):
         pass  # the peer is gone; there is nobody to tell
     finally:
@@ -191,7 +191,8 @@ def _event(item: Any, data: bytes) -> bytes:
     return head + b"data: " + data + b"\n\n"
 
 
-async def _send(response: web.StreamResponse, data: bytes) -> None:
+async def send(response: web.StreamResponse, data: bytes) -> None:
+    """Send bytes; TimeoutError for a peer that takes none, ConnectionError for one that is gone."""
     async with asyncio.timeout(STALL_SECONDS):
         await response.write(data)
 
@@ -208,6 +209,6 @@ async def file(request: web.Request, path: Path, name: str) -> web.StreamRespons
     await response.prepare(request)
     with await asyncio.to_thread(path.open, "rb") as source:
         while block := await asyncio.to_thread(source.read, _BLOCK):
-            await _send(response, block)
+            await send(response, block)
     await response.write_eof()
     return response
