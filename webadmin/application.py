@@ -21,6 +21,7 @@ from webadmin import (
     nodes,
     overview,
     preferences,
+    profiles,
     search,
     undo,
 )
@@ -38,6 +39,7 @@ PAGES: tuple[Page, ...] = (
     *node_files.PAGES,
     *node_edit.PAGES,
     *node.PAGES,
+    *profiles.PAGES,
     *events.PAGES,
     *search.PAGES,
     *preferences.PAGES,

@@ -1,9 +1,11 @@
-"""Mappings for templates in which what is not there is empty: forms not filled in, older reports."""
+"""What forms send and show: mappings whose missing keys are empty, labels as one text, faults by field."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+from pxeserver.api.problems import Problem, ProblemView
 
 
 class Fields(dict[str, Any]):
@@ -14,6 +16,34 @@ class Fields(dict[str, Any]):
 
     def __missing__(self, key: str) -> str:
         return ""
+
+
+def labels_text(labels: Mapping[str, str]) -> str:
+    """Labels as a form's one field shows them: "key=value" with blanks between."""
+    return " ".join(f"{key}={value}" for key, value in sorted(labels.items()))
+
+
+def labels_of(text: str) -> dict[str, str]:
+    """The labels of such a field; Problem 422 where a word is no key=value."""
+    labels: dict[str, str] = {}
+    for word in text.replace(",", " ").split():
+        key, equals, value = word.partition("=")
+        if not (key and equals):
+            why = f"{word[:80]} is not key=value"
+            raise Problem(422, "the labels are refused", why, "Correct it", fields={"labels": why})
+        labels[key] = value
+    return labels
+
+
+def faults_of(problem: ProblemView | None) -> Fields:
+    """Faults by the form's own fields: "labels.rack" is a fault of "labels", "values.console" of itself."""
+    found: dict[str, str] = {}
+    for where, text in (problem.fields if problem else {}).items():
+        parts = where.split(".")
+        if parts[0] == "nodes" and len(parts) > 2:  # one of many that are added at once
+            parts = parts[2:]
+        found.setdefault(".".join(parts[:2]) if parts[0] == "values" else parts[0], text)
+    return Fields(found)
 
 
 def _deep(value: Any) -> Any:

@@ -15,7 +15,7 @@ from pxeserver.api.schemas.nodes import NodeChange, NodesNew
 from pxeserver.boot.model import Node
 from pxeserver.boot.values import KEYS
 from pxeserver.hostlist import BadHostlist, expand, fold
-from webadmin.fields import Fields
+from webadmin.fields import Fields, faults_of, labels_of, labels_text
 from webadmin.node_acts import taken_back
 from webadmin.render import language_of, redirect, render
 from webadmin.routing import Page, call, checked
@@ -98,7 +98,7 @@ async def edit(request: web.Request) -> web.Response:
 def _fields(node: Node) -> dict[str, str]:
     fields = {"name": node.name, "macs": "\n".join(node.macs), "version": str(node.version)}
     fields |= {key: getattr(node, key) or "" for key in _IDENTITY}
-    fields["labels"] = " ".join(f"{key}={value}" for key, value in sorted(node.labels.items()))
+    fields["labels"] = labels_text(node.labels)
     return fields | {f"values.{key}": node.values.get(key, "") for key in KEYS}
 
 
@@ -108,14 +108,7 @@ def _told(fields: dict[str, str]) -> dict[str, Any]:
     if macs := fields.get("macs", "").replace(",", " ").split():
         given["macs"] = macs
     given["values"] = {key: fields[f"values.{key}"] for key in KEYS if fields.get(f"values.{key}")}
-    labels: dict[str, str] = {}
-    for word in fields.get("labels", "").replace(",", " ").split():
-        key, equals, value = word.partition("=")
-        if not (key and equals):
-            why = f"{word[:80]} is not key=value"
-            raise Problem(422, "the labels are refused", why, "Correct it", fields={"labels": why})
-        labels[key] = value
-    given["labels"] = labels
+    given["labels"] = labels_of(fields.get("labels", ""))
     return given
 
 
@@ -132,23 +125,11 @@ def _form(
         status=problem.status if problem else 200,
         fields=Fields(fields),
         problem=problem,
-        faults=Fields(_faults(problem)),
+        faults=faults_of(problem),
         profiles=sorted(call(request).hall.catalog().profiles),
         keys={key: KEYS[key] for key in OTHER_VALUES},
         **more,
     )
-
-
-def _faults(problem: ProblemView | None) -> dict[str, str]:
-    """Faults by the form's own fields: "nodes.0.macs.1" is a fault of "macs"."""
-    found: dict[str, str] = {}
-    for where, text in (problem.fields if problem else {}).items():
-        parts = where.split(".")
-        if parts[0] == "nodes" and len(parts) > 2:
-            parts = parts[2:]
-        name = ".".join(parts[:2]) if parts[0] == "values" else parts[0]
-        found.setdefault(name, text)
-    return found
 
 
 PAGES = (

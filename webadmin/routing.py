@@ -46,11 +46,12 @@ class Page:
     nav: Nav | None = None
 
 
-def call(request: web.Request, *, query: Any = None, body: Any = None) -> Call:
+def call(request: web.Request, *, query: Any = None, body: Any = None, seen: str = "") -> Call:
     """What the API's handlers take, for a page that asks one of them. `query` and `body` are instances of the
-    schemas that the API's route declares; parts of the page's path go by the same names as the API's.
+    schemas that the API's route declares; parts of the page's path go by the same names as the API's. `seen`
+    is the revision a form was made from: the change is refused (409) where it is no longer the newest.
     """
-    return Call(request, request.app[ROOMS], by=who_of(request).by, query=query, body=body)
+    return Call(request, request.app[ROOMS], by=who_of(request).by, query=query, body=body, seen=seen)
 
 
 def query(request: web.Request, schema: type[B], **more: object) -> B:

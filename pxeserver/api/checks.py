@@ -71,7 +71,7 @@ def new(noun: str, name: str, records: Mapping[str, object], step: str = "") -> 
 def unchanged(call: Call, view: BaseModel) -> None:
     """Refuse a change of something that is no longer what If-Match says (409); to be called inside the
     edit."""
-    wanted = call.request.headers.get("If-Match", "*").strip()
+    wanted = f'"{call.seen}"' if call.seen else call.request.headers.get("If-Match", "*").strip()
     now = f'"{revision(view)}"'
     if wanted not in ("*", now):
         why = f"If-Match is {wanted}, it is {now} now"

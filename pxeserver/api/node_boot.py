@@ -11,9 +11,9 @@ from pxeserver.api.routes.node_detail import machine_of
 from pxeserver.api.routing import Call
 from pxeserver.api.schemas.fields import Body, Name, View
 from pxeserver.api.schemas.live import LiveBootView
-from pxeserver.boot.catalog import NodeTable
+from pxeserver.boot.catalog import Catalog, NodeTable
 from pxeserver.boot.decision import base_url, boot_script
-from pxeserver.boot.model import Event, Ignore, Node
+from pxeserver.boot.model import Consent, Event, Ignore, Machine, Node, Profile
 from pxeserver.bootmenu import Menus
 
 _ATTEMPT = "x" * 10
@@ -22,6 +22,8 @@ _SOMEWHERE = "192.0.2.1"
 """Stands for the server's address where no served link is known (RFC 5737)."""
 
 _SOME_MAC = "02:00:00:00:00:01"
+_NO_NODE = -1
+"""No node of the database has this number."""
 
 
 class PreviewQuery(Body):
@@ -58,9 +60,33 @@ def script_for(call: Call, node: Node, profile: str | None = None) -> ScriptPrev
         node = replace(node, macs=(_SOME_MAC,))  # a place: as if its machine had come
     if node != stored:
         nodes = NodeTable([node], [nodes.state(node.id)])
-    machine = machine_of(node)
-    base = base_url(_address(call), hall.catalog().policy.http_port)
-    found = boot_script(machine, _ATTEMPT, base, hall.catalog(), nodes, arrange=_menus().arrange)
+    return _script(call, machine_of(node), hall.catalog(), nodes)
+
+
+def script_with(call: Call, node: Node | None, profile: Profile) -> ScriptPreview:
+    """The script that a node would get if it booted this profile, which need not be stored: as if nothing
+    held it, and an install were ordered with a consent. Without a node: an example with UEFI
+    firmware.
+    """
+    node = node or Node(_NO_NODE, "example", hardware={"arch": "7"})
+    macs = node.macs or (_SOME_MAC,)
+    values = {**node.values, "profile": profile.name}
+    node = replace(node, macs=macs, values=values, hold="", boot_once=None, order=1)
+    node = replace(node, consents=(Consent(1, "", ()),))
+    catalog = call.hall.catalog()
+    catalog = replace(catalog, profiles={**catalog.profiles, profile.name: profile})
+    return _script(call, machine_of(node), catalog, NodeTable([node]))
+
+
+def unknown_script(call: Call, catalog: Catalog) -> ScriptPreview:
+    """The script that an unknown machine with UEFI firmware would get."""
+    machine = Machine(mac=_SOME_MAC, arch=7, vendor="Example", product="Server")
+    return _script(call, machine, catalog, NodeTable())
+
+
+def _script(call: Call, machine: Machine, catalog: Catalog, nodes: NodeTable) -> ScriptPreview:
+    base = base_url(_address(call), catalog.policy.http_port)
+    found = boot_script(machine, _ATTEMPT, base, catalog, nodes, arrange=_menus().arrange)
     if isinstance(found, Ignore):
         return ScriptPreview(action="silent", why=found.detail or found.reason.value, text="")
     return ScriptPreview(action=found.plan.action.value, why=found.plan.why, text=found.text)

@@ -63,6 +63,8 @@ class Call:
     """Who asks, e.g. "cli:alice"; kept with every edit."""
     query: Any = None
     body: Any = None
+    seen: str = ""
+    """The revision that a form was made from; goes before If-Match, which forms cannot send."""
 
     @property
     def who(self) -> Who:

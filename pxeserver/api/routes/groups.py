@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Network
+from typing import Any
 
-from pxeserver.api import checks
+import msgspec
+
+from pxeserver.api import checks, versions
 from pxeserver.api.access import limits
 from pxeserver.api.access.who import look, operate
 from pxeserver.api.problems import Problem
@@ -81,20 +85,36 @@ async def add_group(call: Call) -> GroupView:
 async def change_group(call: Call) -> GroupView:
     """Change what the body names."""
     body: GroupChange = call.body
-    async with call.hall.edit(call.by) as edit:
-        group = _find(call)
-        limits.group(call, group)
-        checks.unchanged(call, group_view(group))
-        changed = replace(
+
+    def change(group: Group) -> Group:
+        return replace(
             group,
             selector=SelectorKind(body.selector) if body.selector else group.selector,
             match=body.match or group.match,
             values=merged(group.values, body.values),
             labels=merged(group.labels, body.labels),
         )
+
+    return await _changed(call, change)
+
+
+async def _changed(call: Call, change: Callable[[Group], Group]) -> GroupView:
+    async with call.hall.edit(call.by) as edit:
+        group = _find(call)
+        limits.group(call, group)
+        checks.unchanged(call, group_view(group))
+        changed = change(group)
         _check(call, changed)
         await edit.put_group(changed)
     return group_view(changed)
+
+
+async def _put_back(call: Call, body: Mapping[str, Any]) -> GroupView:
+    return await _changed(call, lambda _: msgspec.convert(body, Group))
+
+
+VERSIONS = versions.Shelf("group", "groups", _find, _put_back)
+"""Former states of groups."""
 
 
 async def remove_group(call: Call) -> None:
@@ -138,4 +158,5 @@ ROUTES = (
         status=204,
         need=operate("group", within_labels=True),
     ),
+    *versions.routes("/groups/{name}", VERSIONS, GroupView, operate("group", within_labels=True)),
 )

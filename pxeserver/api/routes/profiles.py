@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from pxeserver.api import checks
+import msgspec
+
+from pxeserver.api import checks, versions
 from pxeserver.api.access import limits
 from pxeserver.api.access.who import look, operate
 from pxeserver.api.problems import Problem
@@ -26,39 +29,40 @@ def _find(call: Call) -> Profile:
 def _check(call: Call, profile: Profile) -> None:
     limits.profile(call, profile)
     checks.values(call, profile.values)
-    faults = _faults(call, profile)
-    if faults:
-        why = "; ".join(faults.values())
+    wrong = faults(call, profile)
+    if wrong:
+        why = "; ".join(wrong.values())
         step = "`pxeserver profile add --help` explains the fields"
-        if "image" in faults:
+        if "image" in wrong:
             step = "`pxeserver image list` shows the images, `pxeserver image add` makes one"
-        raise Problem(422, f"profile {profile.name} is refused", why, step, fields=faults)
+        raise Problem(422, f"profile {profile.name} is refused", why, step, fields=wrong)
 
 
-def _faults(call: Call, profile: Profile) -> dict[str, str]:
-    faults: dict[str, str] = {}
+def faults(call: Call, profile: Profile) -> dict[str, str]:
+    """What is wrong with a profile, by field; empty where it can be stored."""
+    found: dict[str, str] = {}
     kind = profile.kind.value
     image = call.hall.catalog().images.get(profile.image) if profile.image else None
     if profile.image and image is None:
-        faults["image"] = f"there is no image {profile.image}"
+        found["image"] = f"there is no image {profile.image}"
     elif profile.kind in _NEEDS_IMAGE and image is None:
-        faults["image"] = f"a profile of kind {kind} needs an image"
+        found["image"] = f"a profile of kind {kind} needs an image"
     elif image is not None and (role := _ROLE.get(profile.kind)) and not image.by_role(role):
-        faults["image"] = f"image {image.name} has no {role} file, which a profile of kind {kind} needs"
+        found["image"] = f"image {image.name} has no {role} file, which a profile of kind {kind} needs"
     if profile.kind is ProfileKind.SCRIPT and not profile.script.startswith("#!ipxe"):
-        faults["script"] = "a profile of kind script needs an iPXE script that begins with #!ipxe"
+        found["script"] = "a profile of kind script needs an iPXE script that begins with #!ipxe"
     if profile.kind is ProfileKind.CHAIN and not profile.url:
-        faults["url"] = "a profile of kind chain needs a URL"
+        found["url"] = "a profile of kind chain needs a URL"
     # What the kind never reads would silently do nothing.
     if profile.script and profile.kind is not ProfileKind.SCRIPT:
-        faults["script"] = f"does nothing in a profile of kind {kind}"
+        found["script"] = f"does nothing in a profile of kind {kind}"
     if profile.url and profile.kind is not ProfileKind.CHAIN:
-        faults["url"] = f"does nothing in a profile of kind {kind}"
+        found["url"] = f"does nothing in a profile of kind {kind}"
     try:
         parse_words(profile.args)
     except BadCommandLine as error:
-        faults["args"] = str(error)
-    return faults
+        found["args"] = str(error)
+    return found
 
 
 async def list_profiles(call: Call) -> list[ProfileView]:
@@ -91,15 +95,31 @@ async def change_profile(call: Call) -> ProfileView:
         changes["kind"] = ProfileKind(changes["kind"])
     if "image" in changes:
         changes["image"] = changes["image"] or None
+
+    def change(profile: Profile) -> Profile:
+        values, labels = merged(profile.values, body.values), merged(profile.labels, body.labels)
+        return replace(profile, **changes, values=values, labels=labels)
+
+    return await _changed(call, change)
+
+
+async def _changed(call: Call, change: Callable[[Profile], Profile]) -> ProfileView:
     async with call.hall.edit(call.by) as edit:
         profile = _find(call)
         limits.profile(call, profile)
         checks.unchanged(call, profile_view(profile))
-        values, labels = merged(profile.values, body.values), merged(profile.labels, body.labels)
-        changed = replace(profile, **changes, values=values, labels=labels)
+        changed = change(profile)
         _check(call, changed)
         await edit.put_profile(changed)
     return profile_view(changed)
+
+
+async def _put_back(call: Call, body: Mapping[str, Any]) -> ProfileView:
+    return await _changed(call, lambda _: msgspec.convert(body, Profile))
+
+
+VERSIONS = versions.Shelf("profile", "profiles", _find, _put_back)
+"""Former states of profiles."""
 
 
 async def remove_profile(call: Call) -> None:
@@ -160,4 +180,5 @@ ROUTES = (
         status=204,
         need=operate("profile", within_labels=True),
     ),
+    *versions.routes("/profiles/{name}", VERSIONS, ProfileView, operate("profile", within_labels=True)),
 )
