@@ -98,6 +98,14 @@ def _script(address: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _peers(group: Mapping[str, Any]) -> list[str]:
+    """To whom a router speaks. One that is alone may not be given an empty list: keepalived refuses it."""
+    if not group["peers"]:
+        return [f"  mcast_src_ip {group['source']}"]
+    peers = (f"    {peer}" for peer in sorted(group["peers"]))
+    return [f"  unicast_src_ip {group['source']}", "  unicast_peer {", *peers, "  }"]
+
+
 def _instance(
     name: str,
     link: str,
@@ -115,10 +123,7 @@ def _instance(
         f"  virtual_router_id {int(group['vrid'])}",
         f"  priority {int(group['priority'])}",
         f"  advert_int {advert_ms / 1000:g}",
-        f"  unicast_src_ip {group['source']}",
-        "  unicast_peer {",
-        *(f"    {peer}" for peer in sorted(group["peers"])),
-        "  }",
+        *_peers(group),
         "  virtual_ipaddress {",
         f"    {address} dev {link}",
         "  }",

@@ -65,7 +65,8 @@ class Pool:
 
     def facts(self, want: Want) -> Facts:
         """The volume's id, how many entries wait to be healed, and which members lack them."""
-        counts = pending(want["volume"])
+        alone = len(want["bricks"]) == 1  # nothing heals a single brick, and GlusterFS refuses to be asked
+        counts = {bricks(want)[0]: 0} if alone else pending(want["volume"])
         nodes = {f"{brick['address']}:{brick['path']}": brick["node"] for brick in want["bricks"]}
         return {
             "volume_id": _there(want["volume"]).id,

@@ -1,5 +1,7 @@
 """Which bricks are behind, by what GlusterFS says of healing."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from pxeserver.agent.join.command import Done
@@ -30,3 +32,16 @@ def test_a_brick_is_behind_when_others_have_noted_what_it_lacks(bricks, lack, mo
     text = "\n".join(ONE.format(*brick) for brick in bricks)
     monkeypatch.setattr(pool, "run", lambda *words, **_: Done(0, text, "", words))
     assert pool.behind(pool.pending("shared")) == [f"10.77.0.{n}:/srv/brick/shared-{n}" for n in lack]
+
+
+def test_a_single_brick_is_not_asked_what_waits_to_be_healed(monkeypatch):
+    def never(*words, **_):
+        raise AssertionError(words)
+
+    monkeypatch.setattr(pool, "run", never)
+    monkeypatch.setattr(pool, "_there", lambda name: SimpleNamespace(id="one"))
+    want = {
+        "volume": "shared",
+        "bricks": [{"address": "10.77.0.11", "path": "/srv/brick/shared-11", "node": "n1", "arbiter": False}],
+    }
+    assert pool.Pool().facts(want) == {"volume_id": "one", "healing": 0, "behind": []}
