@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pxeserver.boot.model import FileRef, Image, Loader
+from pxeserver.imagestore.uploads import Uploads
 
 
 class OpenFile(Protocol):
@@ -80,6 +81,9 @@ class Certificate:
 
 class Store(Protocol):
     """The image store; its verbs block and are run in threads."""
+
+    uploads: Uploads
+    """Files that arrive in parts."""
 
     def open(self, file: FileRef | str) -> OpenFile:
         """A published file; FileNotFoundError where it is not there."""

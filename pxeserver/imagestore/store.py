@@ -17,6 +17,7 @@ from pxeserver.boot.model import FileRef
 from pxeserver.imagestore.blobs import BlobFile, Blobs, Draft, ImportFailed
 from pxeserver.imagestore.download import Limits, download
 from pxeserver.imagestore.manifest import SHA256, Manifest
+from pxeserver.imagestore.uploads import Uploads
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes so far and the total where it is known. What it raises ends the import and leaves
@@ -34,6 +35,9 @@ class Store:
     def __init__(self, root: Path | str, *, writes: bool = True) -> None:
         """`writes` is false for a process that only reads files."""
         self.blobs = Blobs(Path(root), writes=writes)
+        self.uploads = Uploads(Path(root) / "uploads", self.blobs)
+        if writes:
+            self.uploads.all()  # those that nobody has gone on with are given up
 
     def close(self) -> None:
         """Close the store's directory."""

@@ -52,6 +52,7 @@ async def add_image(call: Call) -> ImageView:
     async with call.hall.edit(call.by) as edit:
         checks.new("image", image.name, call.hall.catalog().images, step)
         await edit.put_image(image)
+    await asyncio.to_thread(call.rooms.store.uploads.named, [file.sha256 for file in files])
     return image_view(image)
 
 
@@ -101,6 +102,7 @@ async def remove_image(call: Call) -> None:
     catalog = call.hall.catalog()
     keep = {f.sha256 for i in catalog.images.values() for f in i.files}
     keep |= {loader.file.sha256 for loader in catalog.loaders.values()}
+    keep |= {upload.sha256 for upload in await asyncio.to_thread(call.rooms.store.uploads.all) if upload.done}
     await asyncio.to_thread(call.rooms.store.discard_unused, keep)
 
 

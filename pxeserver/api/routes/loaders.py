@@ -39,6 +39,7 @@ async def put_loader(call: Call) -> LoaderView:
     loader = Loader(arch, found, body.source or f"added by {call.by}", body.version, body.licence)
     async with call.hall.edit(call.by) as edit:
         await edit.put_loader(loader)
+    await asyncio.to_thread(call.rooms.store.uploads.named, [body.sha256])
     return loader_view(loader, arch_name(loader.arch))
 
 

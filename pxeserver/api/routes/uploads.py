@@ -72,7 +72,9 @@ async def _import(call: Call, body: ImportOrder) -> AsyncIterator[Mapping[str, A
             await asyncio.wait({working}, timeout=_PROGRESS_SECONDS)
             yield {"bytes": seen[0][0], "total": seen[0][1]}
         try:
-            yield {"file": file_view(working.result()).model_dump(mode="json")}
+            file = working.result()
+            await asyncio.to_thread(call.rooms.store.uploads.keep, file, call.by)
+            yield {"file": file_view(file).model_dump(mode="json")}
         except ImportFailed as error:
             yield {"problem": refused(error).view.model_dump(mode="json")}
         except OSError as error:
