@@ -46,6 +46,13 @@ $(VENV)/.test: $(VENV)/.run
 	@$(PY) -m pip install -q --disable-pip-version-check -e '.[test]'
 	@touch $@
 
+# Prometheus' own tool, unpacked and not installed: its service is never started.
+PROMTOOL := .cache/prometheus/usr/bin/promtool
+$(PROMTOOL):
+	@folder=$$(mktemp -d) && chmod 777 $$folder && echo "unpacking promtool" \
+	  && ( cd $$folder && { apt-get download -qq prometheus 2>/dev/null || { apt-get update -qq && apt-get download -qq prometheus; }; } ) \
+	  && dpkg-deb -x $$folder/prometheus_*.deb .cache/prometheus && rm -r $$folder .cache/prometheus/usr/bin/prometheus && touch $@
+
 $(VENV)/.lab: $(VENV)/.run
 	$(call apt_install,$(APT_LAB))
 	@touch $@
@@ -78,7 +85,7 @@ check: $(VENV)/.test ## format, lint, strict types, import contracts, unit tests
 format: $(VENV)/.test ## put the sources into shape
 	@$(VENV)/bin/ruff format . && $(VENV)/bin/ruff check --fix .
 
-test: check ## everything: units, network namespaces, other programs' clients, real firmware
+test: check $(PROMTOOL) ## everything: units, network namespaces, other programs' clients, real firmware
 	@$(PY) -m pytest -n 2 --dist loadfile -m "(slow or net or interop or firmware) and not web and not long" tests
 	@# The browser's driver keeps an event loop of its own in the process, beside which no other test can run one.
 	@$(PY) -m pytest -n 2 --dist loadfile -m "web and not long" tests/web

@@ -18,6 +18,7 @@ from pxeserver.config import Settings
 from pxeserver.descriptors import Room, fitted
 from pxeserver.hostlimits import check_buffers
 from pxeserver.imagestore.store import Store
+from pxeserver.ownprocess import own_usage
 from pxeserver.protocols.tftp.transfers import Limits
 from pxeserver.servers.dhcp import DhcpServer, DhcpSockets
 from pxeserver.servers.dhcp_probe import probe_servers
@@ -79,6 +80,7 @@ class WorkerParts:
         site.recall()
         room = _room(settings, open_files)
         tftp, http = _tftp(worker, settings, room), _http(worker, store, settings, room)
+        link.measure = lambda: _measured(worker, tftp, http)
         return cls(journal, store, worker, link, site, dhcp, tftp, http, bound)
 
     async def start(self) -> None:
@@ -109,6 +111,14 @@ class WorkerParts:
         await asyncio.gather(self.tftp.stop(STOP_SECONDS), self.http.stop(), return_exceptions=True)
         await self.journal.close()
         self.store.close()
+
+
+def _measured(worker: BootWorker, tftp: TftpServer, http: BootHttp) -> dict[str, int | float]:
+    """What the servers have done so far, for the control process's metrics."""
+    counters: dict[str, int | float] = {"leases": len(worker.leases), "tftp_active": tftp.active}
+    counters |= {f"tftp_{name}": count for name, count in tftp.counters.items()}
+    counters |= {f"http_{name}": count for name, count in http.counters.items()}
+    return counters | own_usage()
 
 
 def _room(settings: Settings, open_files: int) -> Room:

@@ -88,6 +88,7 @@ class KnownWorker:
             site.why,
             site.others,
             dict(self._silences),
+            dict(self.counters),
             site.refused,
         )
 

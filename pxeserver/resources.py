@@ -1,5 +1,5 @@
 """Where the files that belong to pxeserver but are not Python lie: boot menus, image recipes, systemd
-units.
+units, and what monitoring systems load.
 
 In a source tree they stand beside the package; in an installed wheel they travel inside it
 (`pxeserver/_data`).
@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
-FOLDERS = ("bootmenus", "images", "systemd")
+FOLDERS = ("bootmenus", "images", "monitoring", "systemd")
 
 
 def folder(name: str) -> Path:

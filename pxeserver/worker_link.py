@@ -75,6 +75,8 @@ class ControlLink:
         self._keeper = Keeper(worker, journal)
         self._limits = HostLimits()
         self._releasing: set[asyncio.Future[None]] = set()
+        self.measure: Callable[[], Mapping[str, int | float]] = dict
+        """The servers' own counters; they come to be after this link."""
         self.dropped = 0
         """Events lost because no control process took them."""
 
@@ -331,7 +333,7 @@ class ControlLink:
                 "attempts": len(self._worker.attempts),
                 "log_lines_lost": logs.lost[0],
             }
-            self.put("stats", wire.Stats(counters))
+            self.put("stats", wire.Stats({**counters, **self.measure()}))
 
 
 def _taken(queue: deque[T]) -> list[T]:

@@ -35,6 +35,8 @@ from pxeserver.api.routes import (
     node_many,
     node_orders,
     nodes,
+    notifications,
+    operations,
     profiles,
     resumable,
     server,
@@ -97,6 +99,7 @@ def on_socket(rooms: Rooms) -> web.Application:
     """The application of the unix socket; it keeps nothing of its own."""
     app = web.Application(middlewares=[problems, local(rooms.hall)], client_max_size=0)
     attach(app, (*ROUTES, DOCUMENT), rooms, PREFIX)
+    attach(app, operations.ROUTES, rooms, "")
     return app
 
 
@@ -107,6 +110,7 @@ def on_admin_plane(
     app = web.Application(middlewares=[problems, guard(access)], client_max_size=FORM_LIMIT)
     app.on_response_prepare.append(harden)
     attach(app, (*ROUTES, DOCUMENT), rooms, PREFIX)
+    attach(app, operations.ROUTES, rooms, "")
     if add_pages is not None:
         add_pages(app, rooms)
     return app

@@ -35,6 +35,8 @@ class Seen:
     """Other boot servers that were heard."""
     ignored: Mapping[str, int] = field(default_factory=dict)
     """How often the boot plane kept silent since its start, by reason."""
+    counters: Mapping[str, int | float] = field(default_factory=dict)
+    """The worker's own counters, as of a second ago; they begin anew with each worker."""
     refused: tuple[str, ...] = ()
     """Subnets without the addresses they were to get from us, because another DHCP server answers there."""
 

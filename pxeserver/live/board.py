@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from pxeserver.boot.diagnosis import DEFAULT_WINDOWS, Diagnosis, Windows, diagnose, silence
+from pxeserver.boot.diagnosis_texts import TEXTS
 from pxeserver.boot.model import Event, EventKind, Reason
+from pxeserver.live.totals import Totals
 
 MOST = 20_000
 """Boots kept; with more, the one without news for longest goes."""
@@ -99,6 +101,8 @@ class Boot:
     address: str = ""
     last: float = 0.0
     stage: Stage = Stage.ASKED
+    entered: float = 0.0
+    """When it came to this stage."""
     step: str = ""
     """The newest event's kind."""
     what: str = ""
@@ -109,6 +113,8 @@ class Boot:
     """Bytes per second of the transfer under way."""
     standing: Standing = Standing.MOVING
     trouble: Diagnosis | None = None
+    told: str = ""
+    """Code of the newest diagnosis that was counted."""
     change: int = 0
     """Number of the board's change that it was last part of."""
     looked: float = 0.0
@@ -125,9 +131,15 @@ class Boot:
 class Board:
     """The boots, by the id of their attempt. `take` and `look` return at once."""
 
-    def __init__(self, windows: Windows = DEFAULT_WINDOWS, role: Role = lambda _name: "") -> None:
+    def __init__(
+        self,
+        windows: Windows = DEFAULT_WINDOWS,
+        role: Role = lambda _name: "",
+        totals: Totals | None = None,
+    ) -> None:
         self._windows = windows
         self._role = role
+        self._totals = totals or totals_of_boots()
         self.boots: dict[str, Boot] = {}
         self._by_mac: dict[str, str] = {}
         self.changes = 0
@@ -167,11 +179,13 @@ class Board:
             elif boot.standing is Standing.MOVING and quiet > _LOOK_AFTER and now - boot.looked > _LOOK_AFTER:
                 boot.looked = now
                 if boot.step == EventKind.FILE_SENT.value and Stage.KERNEL <= boot.stage < Stage.SYSTEM:
-                    boot.stage = Stage.SYSTEM  # it asks for nothing more: it has what it needs
+                    self._enter(
+                        boot, Stage.SYSTEM, boot.last
+                    )  # it asks for nothing more: it has what it needs
                     self._changed(boot)
                 found = diagnose(boot.events, now, self._windows)
                 if found is not None:
-                    boot.trouble, boot.standing = found, Standing.STUCK
+                    self._stuck(boot, found)
                     self._changed(boot)
                 elif quiet > STUCK_STAYS:
                     self._remove(boot)
@@ -197,7 +211,7 @@ class Board:
             self._remove(older)
         while len(self.boots) >= MOST:
             self._remove(min(self.boots.values(), key=lambda b: b.last))
-        boot = Boot(event.attempt, event.mac, event.at)
+        boot = Boot(event.attempt, event.mac, event.at, entered=event.at)
         self.boots[boot.id] = boot
         self._by_mac[boot.mac] = boot.id
         return boot
@@ -209,7 +223,7 @@ class Board:
             boot.events.pop()
         boot.events.append(event)
         boot.step = event.kind.value
-        boot.stage = self._stage(boot, event)
+        self._enter(boot, self._stage(boot, event), event.at)
         boot.trouble = None
         boot.standing = Standing.DONE if event.kind in _ENDS else Standing.MOVING
         self._transfer(boot, event)
@@ -219,15 +233,27 @@ class Board:
                 wished = event.detail.get("reason") in _AS_WISHED
                 boot.standing = Standing.QUIET if wished else Standing.STUCK
             case EventKind.HELD | EventKind.INSTALL_FAILED:
-                boot.trouble = diagnose(boot.events, event.at, self._windows)
-                boot.standing = Standing.STUCK
+                self._stuck(boot, diagnose(boot.events, event.at, self._windows))
             case EventKind.FILE_FAILED if event.detail.get("trigger") == "not-loaded":
-                boot.trouble = diagnose(boot.events, event.at, self._windows)
-                boot.standing = Standing.STUCK
+                self._stuck(boot, diagnose(boot.events, event.at, self._windows))
+            case EventKind.WAITING:
+                # Nothing is wrong: its line says why it does not move.
+                boot.trouble = Diagnosis("", str(event.detail.get("text", "")), "")
             case EventKind.SCRIPT_SENT:
                 boot.what = str(event.detail.get("action", ""))
                 if boot.what in _PATIENT:
                     boot.standing = Standing.WAITING
+
+    def _enter(self, boot: Boot, stage: Stage, at: float) -> None:
+        if stage is not boot.stage:
+            self._totals.left(boot.stage.name.lower(), at - boot.entered)
+            boot.stage, boot.entered = stage, at
+
+    def _stuck(self, boot: Boot, found: Diagnosis | None) -> None:
+        if found is not None and found.code != boot.told:
+            boot.told = found.code
+            self._totals.diagnosed(found.code)
+        boot.trouble, boot.standing = found, Standing.STUCK
 
     def _stage(self, boot: Boot, event: Event) -> Stage:
         if event.kind in _FILES:
@@ -256,9 +282,11 @@ class Board:
     def _close(self, boot: Boot, event: Event) -> None:
         code, text, step = (str(event.detail.get(k, "")) for k in ("diagnosis", "text", "next_step"))
         if code:
-            boot.trouble = Diagnosis(code, text, step)
-            wished = boot.standing is Standing.QUIET
-            boot.standing = Standing.QUIET if wished else Standing.STUCK
+            found = Diagnosis(code, text, step)
+            if boot.standing is Standing.QUIET:
+                boot.trouble = found
+            else:
+                self._stuck(boot, found)
         elif boot.standing is not Standing.STUCK:
             boot.standing = Standing.DONE
 
@@ -271,6 +299,11 @@ class Board:
     def _changed(self, boot: Boot) -> None:
         self.changes += 1
         boot.change = self.changes
+
+
+def totals_of_boots() -> Totals:
+    """Counts of everything that boots are known to do."""
+    return Totals((k.value for k in EventKind), (s.name.lower() for s in Stage), TEXTS)
 
 
 def _number(value: object) -> int:

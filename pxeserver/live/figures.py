@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from pxeserver.boot.model import Event, EventKind
+from pxeserver.live.totals import Totals
 
 SPAN = 5.0
 """Seconds of one span."""
@@ -71,8 +72,9 @@ class Point:
 class Figures:
     """Counts events as they come; bounded in memory whatever comes."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], totals: Totals) -> None:
         self._clock = clock
+        self._totals = totals
         self._spans: deque[Span] = deque(maxlen=SPANS)
         self._attempts: OrderedDict[str, _Attempt] = OrderedDict()
 
@@ -89,11 +91,9 @@ class Figures:
             if len(self._attempts) > _ATTEMPTS:
                 self._attempts.popitem(last=False)
             if span is not None and event.kind is not EventKind.IGNORED:
-                attempt.told.add("started")
-                span.started += 1
+                self._begin(span, attempt)
         elif span is not None and event.kind is EventKind.OFFERED and "started" not in attempt.told:
-            attempt.told.add("started")
-            span.started += 1
+            self._begin(span, attempt)
         if span is not None:
             self._count(span, attempt, event)
 
@@ -102,14 +102,18 @@ class Figures:
         kind = event.kind
         if kind is EventKind.OFFERED and self._first(attempt, "offer"):
             span.to_offer.append(took)
+            self._totals.reached("offer", took)
         elif kind is EventKind.SCRIPT_SENT and self._first(attempt, "script"):
             span.to_script.append(took)
+            self._totals.reached("script", took)
         elif kind in _BYTES:
             name, sent = str(event.detail.get("file", "")), event.detail.get("bytes", 0)
             if isinstance(sent, (int, float)):
                 before = attempt.files.get(name, 0)
                 # A file that is fetched once more counts from nothing.
-                span.bytes += int(sent - before if sent >= before else sent)
+                new = int(sent - before if sent >= before else sent)
+                span.bytes += new
+                self._totals.sent(new)
                 attempt.files[name] = 0 if kind in (EventKind.FILE_SENT, EventKind.LOADER_SENT) else int(sent)
                 if len(attempt.files) > 64:
                     attempt.files.clear()
@@ -118,8 +122,15 @@ class Figures:
             end = "failed"
         if end is not None and self._first(attempt, "end"):
             setattr(span, end, getattr(span, end) + 1)
+            self._totals.end("stuck" if kind is EventKind.CLOSED else kind.value)
             if end == "finished":
                 span.to_end.append(took)
+                self._totals.reached("end", took)
+
+    def _begin(self, span: Span, attempt: _Attempt) -> None:
+        attempt.told.add("started")
+        span.started += 1
+        self._totals.begin()
 
     def points(self, count: int = SPANS, merge: int = 1) -> list[Point]:
         """The newest `count` spans that are over, oldest first, `merge` of them in one point; those in which

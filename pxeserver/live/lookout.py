@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from pxeserver.boot.diagnosis import Windows
 from pxeserver.boot.model import Event, Node, NodeState, Phase
-from pxeserver.live.board import STUCK_STAYS, Board
+from pxeserver.live.board import STUCK_STAYS, Board, totals_of_boots
 from pxeserver.live.care import DatabaseCare
 from pxeserver.live.errors import Unavailable
 from pxeserver.live.feed import Feed
@@ -36,14 +36,16 @@ class Lookout:
         self._clock = clock
         self._memory = memory
         self._tally: tuple[float, dict[str, int]] = (0.0, {})
-        self.board = Board(windows, memory.role)
-        self.figures = Figures(clock)
+        self.totals = totals_of_boots()
+        self.board = Board(windows, memory.role, self.totals)
+        self.figures = Figures(clock, self.totals)
         self.frames = Frames(self.board, memory.name, clock)
         feed.listen(self.take)
 
     def take(self, event: Event) -> None:
         """Take an event that happened. Returns at once; a fault here must not keep it from anybody else."""
         try:
+            self.totals.happened(event.kind.value)
             self.board.take(event)
             self.figures.take(event)
         except Exception:
@@ -61,9 +63,11 @@ class Lookout:
                         events += await attempts.timeline(record.id)
         except Unavailable:
             return
+        self.totals.resting = True
         for event in sorted(events, key=lambda e: e.at):
             self.take(event)
         self.board.look(self._clock())
+        self.totals.resting = False
 
     def tally(self) -> dict[str, int]:
         """How many nodes are in each of STATES, as of a moment ago."""

@@ -58,6 +58,12 @@ class BootHttp:
         """Open connections."""
         return 0 if self._connections is None else len(self._connections)
 
+    @property
+    def counters(self) -> dict[str, int]:
+        """What was sent, the requests and the connections that are open; for metrics."""
+        requests = 0 if self._connections is None else self._connections.requests
+        return self.answers.files.counters | {"requests": requests, "connections": self.connections()}
+
     def answer(self, request: Request) -> Response | Awaitable[Response]:
         """One request: answered whatever happens, with a reason a person can read."""
         try:

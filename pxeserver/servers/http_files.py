@@ -67,12 +67,18 @@ class FilePart:
     """
 
     def __init__(
-        self, opened: OpenFile, part: http_range.Answer, watch: Watch, give_back: Callable[[], None]
+        self,
+        opened: OpenFile,
+        part: http_range.Answer,
+        watch: Watch,
+        give_back: Callable[[], None],
+        counters: dict[str, int],
     ) -> None:
         self.file, self.start, self.length = opened.fd, part.start, part.length
         self._total = opened.size
         self._watch, self._give_back = watch, give_back
         self._told = 0
+        self._counters = counters
 
     def started(self) -> None:
         """The first byte is about to go."""
@@ -86,11 +92,15 @@ class FilePart:
 
     def sent(self) -> None:
         """All have."""
+        self._counters["sent"] += 1
+        self._counters["bytes"] += self.length
         self._watch.sent(self._total, self.length)
         self._give_back()
 
     def failed(self, arrived: int, reason: str) -> None:
         """The connection is gone before all have."""
+        self._counters["failed"] += 1
+        self._counters["bytes"] += arrived
         self._watch.failed(self._total, arrived, reason)
         self._give_back()
 
@@ -100,6 +110,8 @@ class FileAnswers:
 
     def __init__(self) -> None:
         self.files = OpenFiles()
+        self.counters = {"sent": 0, "failed": 0, "bytes": 0}
+        """Answers with a file's bytes that went out whole or broke off, and their bytes."""
 
     def answer(
         self,
@@ -126,7 +138,9 @@ class FileAnswers:
         if part is None:
             self.files.give_back(key)
         else:
-            response.file = FilePart(opened, part, watch or Watch(), lambda: self.files.give_back(key))
+            response.file = FilePart(
+                opened, part, watch or Watch(), lambda: self.files.give_back(key), self.counters
+            )
         return response
 
 

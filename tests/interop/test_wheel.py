@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pxeserver.resources import FOLDERS
+
 SOURCE = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.interop
 
@@ -44,7 +46,7 @@ def python(venv: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_folders_beside_the_package_are_inside_the_wheel(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    for folder in ("bootmenus", "images", "systemd"):
+    for folder in FOLDERS:
         beside = {p.relative_to(SOURCE).as_posix() for p in (SOURCE / folder).rglob("*") if p.is_file()}
         inside = {
             n.removeprefix("pxeserver/_data/") for n in names if n.startswith(f"pxeserver/_data/{folder}/")

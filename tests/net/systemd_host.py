@@ -11,6 +11,7 @@ from pathlib import Path
 from pxeserver import install
 from pxeserver.lab.container import Container
 from pxeserver.lab.netns import Namespace
+from pxeserver.resources import FOLDERS
 
 SOURCE = Path(__file__).parents[2]
 PACKAGES = ("systemd", "systemd-sysv", "python3", "iproute2")
@@ -48,7 +49,7 @@ class SystemdHost(Container):
         (venv / "pyvenv.cfg").write_text("home = /usr/bin\ninclude-system-site-packages = false\n")
         (site / "lent.pth").write_text("/lent\n")
         ignored = ("--exclude=__pycache__", "--exclude=_data")
-        for name in ("pxeserver", "bootmenus", "images", "systemd"):
+        for name in ("pxeserver", *FOLDERS):
             target = site if name == "pxeserver" else site / "pxeserver/_data"
             target.mkdir(parents=True, exist_ok=True)
             packed = subprocess.run(

@@ -19,6 +19,7 @@ import pytest
 from server_under_test import LOADERS, Machine, Server, eventually
 
 from pxeserver import install
+from pxeserver.resources import FOLDERS
 from pxeserver.storage import schema
 
 if sys.version_info[:2] != (3, 11):
@@ -28,7 +29,7 @@ from systemd_host import PACKAGES, SOURCE, SystemdHost
 
 pytestmark = [pytest.mark.net, pytest.mark.long, pytest.mark.timeout(1500)]
 UNITS = ("pxeserver-worker", "pxeserver-control")
-PARTS = ("pxeserver", "bootmenus", "images", "systemd", "Makefile", "pyproject.toml", "README.md", "LICENSE")
+PARTS = ("pxeserver", *FOLDERS, "Makefile", "pyproject.toml", "README.md", "LICENSE")
 NEW = "99.0.0"
 MIGRATION = f'''
 import sqlalchemy as sa

@@ -1,6 +1,7 @@
 """The last hour in spans of five seconds."""
 
 from pxeserver.boot.model import Event, EventKind
+from pxeserver.live.board import totals_of_boots
 from pxeserver.live.figures import SPAN, SPANS, Figures, spread
 
 
@@ -13,7 +14,7 @@ class Clock:
 
 def figures():
     clock = Clock()
-    return Figures(clock), clock
+    return Figures(clock, totals_of_boots()), clock
 
 
 def told(kind, at, attempt="a", **detail):
