@@ -32,11 +32,12 @@ class Appliance:
         wire: bool = False,
         event_loop: str = "asyncio",
         unknown: str = "menu",
+        admission: bool = True,
     ) -> None:
         self.name = "pxeserver" if event_loop == "asyncio" else f"pxeserver ({event_loop})"
         self.folder = folder
         self.stage = Stage(self.name, folder, wire=wire)
-        self._event_loop, self._unknown = event_loop, unknown
+        self._event_loop, self._unknown, self._admission = event_loop, unknown, admission
         own = folder / "state" / "loaders" / "own"
         own.mkdir(parents=True, exist_ok=True)
         for name in LOADERS:
@@ -86,6 +87,7 @@ class Appliance:
             "PXESERVER_LOADERS__FETCH": "false",
             # Nobody else is on the cable, and the look for other servers would only delay the first row.
             "PXESERVER_DHCP__PROBE": "false",
+            "PXESERVER_ADMISSION__ENABLED": str(self._admission).lower(),
         }
         self.process = self.stage.serve(
             [sys.executable, "-m", "pxeserver", "run", *places, *choices], environ

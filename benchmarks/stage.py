@@ -106,6 +106,21 @@ class Stage:
         for space in (self.server, self.client):
             self._at_ingress(space, "loss", 0, rule)
 
+    def shape(self, rate: str) -> None:
+        """Let the server send no faster than this ("1gbit"), as a network card's wire would (tc-tbf(8)); ""
+        ends it. What does not fit waits as in a switch's port, up to 10 ms of it; more is lost.
+        """
+        if rate:
+            bucket = ("rate", rate, "burst", "128kb", "latency", "10ms")
+            self.server.run("tc", "qdisc", "replace", "dev", "eth0", "root", "tbf", *bucket)
+        else:
+            self.server.run("tc", "qdisc", "del", "dev", "eth0", "root")
+
+    def shaped(self) -> dict[str, int]:
+        """Bytes that the shaped wire has carried, headers and all, and packets that did not fit."""
+        found = json.loads(self.server.run("tc", "-s", "-j", "qdisc", "show", "dev", "eth0", "root"))[0]
+        return {"bytes": found["bytes"], "drops": found["drops"]}
+
     @staticmethod
     def _at_ingress(space: Namespace, table: str, priority: int, rule: str) -> None:
         """Put one rule where frames come in, in place of the table's former one; an empty rule ends it."""

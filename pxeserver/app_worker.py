@@ -149,7 +149,8 @@ def _http(worker: BootWorker, store: Store, settings: Settings, room: Room) -> B
         body_bytes=http.max_body_bytes,
         shutdown=STOP_SECONDS,
     )
-    return BootHttp(worker, store.blobs.open_manifest, DecidedScripts(Menus().arrange), limits)
+    scripts, rules = DecidedScripts(Menus().arrange), settings.admission.rules()
+    return BootHttp(worker, store.blobs.open_manifest, scripts, limits, rules)
 
 
 def _probe(settings: Settings) -> Probe | None:

@@ -21,8 +21,10 @@ from benchmarks.storm.personalities import DISCOVER, IPXE_WAITS, REQUEST, Person
 from benchmarks.storm.tftp import TftpFetch
 
 T = TypeVar("T")
-STAGES = ("dhcp", "4011", "loader", "dhcp-ipxe", "script", "kernel", "initrd", "report")
+STAGES = ("dhcp", "4011", "loader", "dhcp-ipxe", "script", "turn", "kernel", "initrd", "report")
 _FETCH = re.compile(r"^(?:kernel|initrd|imgfetch)\b.*?--timeout (\d+).*?(http://\S+)", re.MULTILINE)
+_SLEEP = re.compile(r"^sleep (\d+)$\n^chain --replace .*?(http://[^\s?]+)", re.MULTILINE)
+"""The script of a machine that waits for its turn: how long, then where it asks again."""
 _PATIENCE = (8.0, 8.0, 30.0)
 """Seconds without progress that the appliance's scripts allow the first, second and last try of a file."""
 _PAUSES = (2.0, 5.0)
@@ -88,6 +90,9 @@ class SimulatedMachine:
             await self._stage("loader", self._loader(server, loader))
         url = await self._stage("dhcp-ipxe", self._ipxe())
         script = await self._stage("script", self._script(url))
+        while (turn := _SLEEP.search(script)) is not None:
+            self.story.retries["turn"] += 1
+            script = await self._stage("turn", self._turn(turn[2], float(turn[1])))
         files = self._files(script)
         for number, path in enumerate(files):
             await self._stage("initrd" if number else "kernel", self._file(path))
@@ -151,6 +156,14 @@ class SimulatedMachine:
     async def _script(self, url: str) -> str:
         """The first script comes back with the machine's facts, as the appliance has it do."""
         await self._get(url, keep=True)
+        return await self._boot_script(url)
+
+    async def _turn(self, url: str, seconds: float) -> str:
+        """Wait as the script says, then ask again."""
+        await asyncio.sleep(seconds)
+        return await self._boot_script(url)
+
+    async def _boot_script(self, url: str) -> str:
         mac, uuid = self._mac_text, self._uuid.hex()
         uuid = "-".join((uuid[:8], uuid[8:12], uuid[12:16], uuid[16:20], uuid[20:]))
         facts = f"uuid={uuid}&serial=&mac={mac}&vendor=QEMU&product=storm&platform=efi&arch=x86_64"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from urllib.parse import quote, urlencode, urlsplit
 
+from pxeserver.boot.admission import Turn
 from pxeserver.boot.architectures import arch_name
 from pxeserver.boot.catalog import Catalog
 from pxeserver.boot.identity import valid_mac, valid_uuid
@@ -20,6 +21,7 @@ from pxeserver.boot.script import (
     LocalDisk,
     Menu,
     Operator,
+    Pause,
     RunScript,
     Say,
     Script,
@@ -51,6 +53,40 @@ def hello(base: str, attempt: str) -> Script:
     """
     url = f"{attempt_url(base, attempt)}/boot.ipxe"
     return Script((ConfigureNetwork(), Identify(url)), attempt, AfterFailure.REBOOT)
+
+
+def waiting(turn: Turn, base: str, attempt: str, machine: Machine, choice: str = "") -> Script:
+    """The script of a machine that waits for its turn: it shows its place, sleeps, and asks again: for its
+    boot, or for the menu's entry `choice`. While it sleeps it asks nobody, so no time-out runs.
+    """
+    own = attempt_url(base, attempt)
+    about = f", about {turn.expected} s" if turn.expected is not None else ""
+    said = f"pxeserver: others load their systems; this machine is number {turn.place} of {turn.of}{about}."
+    again: Step = Identify(f"{own}/boot.ipxe")
+    if choice:
+        again = RunScript(_choice_url(own, choice, machine), f"menu entry {choice}")
+    return Script((Say(said), Pause(turn.seconds), again), attempt, AfterFailure.REBOOT)
+
+
+def download_size(found: Plan, catalog: Catalog) -> int:
+    """Bytes that the machine fetches to start what was planned; 0 where that is not known, or where its value
+    `admission` says that it never waits.
+    """
+    profile = found.profile
+    if profile is None or found.values.get("admission") != "auto":
+        return 0
+    if profile.kind is ProfileKind.DISK:
+        profile = discovery_profile(catalog) or profile
+    image = catalog.images.get(profile.image or "")
+    roles = _FETCHED.get(profile.kind)
+    return sum(file.size for file in image.files if file.role in roles) if image and roles else 0
+
+
+_FETCHED = {
+    ProfileKind.KERNEL: ("kernel", "initrd", "root"),
+    ProfileKind.DISCOVERY: ("kernel", "initrd", "root"),
+    ProfileKind.EFI: ("efi",),
+}
 
 
 def script(machine: Machine, found: Plan, base: str, attempt: str, catalog: Catalog) -> Script:
@@ -177,12 +213,10 @@ def menu(machine: Machine, found: Plan, own: str, catalog: Catalog) -> Menu:
     """The local disk first, then every profile of the menus that is complete, fits the machine and installs
     nothing.
     """
-    # A menu may wait for hours: the choice says who asks, for a server that was restarted meanwhile.
-    told = urlencode({"mac": valid_mac(machine.mac) or "", "uuid": valid_uuid(machine.uuid) or ""})
     entries = [Entry(LOCAL_CHOICE, "Start the local disk", None, "l")]
     for profile in sorted(catalog.profiles.values(), key=lambda p: (p.title or p.name).casefold()):
         if may_choose(profile, machine, catalog):
-            url = f"{own}/menu/{quote(profile.name)}?{told}"
+            url = _choice_url(own, profile.name, machine)
             entries.append(Entry(profile.name, profile.title or profile.name, url))
     node = found.node
     facts = {
@@ -206,6 +240,14 @@ def menu(machine: Machine, found: Plan, own: str, catalog: Catalog) -> Menu:
         facts=tuple(facts.items()),
         keyboard=found.values.get("keyboard"),
     )
+
+
+def _choice_url(own: str, name: str, machine: Machine) -> str:
+    """The script of a menu's entry. A menu may wait for hours: the URL says who asks, for a server that was
+    restarted meanwhile.
+    """
+    told = urlencode({"mac": valid_mac(machine.mac) or "", "uuid": valid_uuid(machine.uuid) or ""})
+    return f"{own}/menu/{quote(name)}?{told}"
 
 
 def may_choose(profile: Profile, machine: Machine, catalog: Catalog) -> bool:

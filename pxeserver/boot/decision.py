@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from pxeserver.boot import compose
+from pxeserver.boot.admission import Turn
 from pxeserver.boot.architectures import arch_name, family
 from pxeserver.boot.attempts import ATTEMPT_ID, Attempt, Stage
 from pxeserver.boot.catalog import Catalog, NodeTable
@@ -25,7 +26,7 @@ from pxeserver.boot.values import Values
 __all__ = [
     "Action", "FileChoice", "Offer", "Plan", "Role", "ScriptChoice", "base_url", "boot_script",
     "chosen_script",
-    "file", "hello_script", "is_loader", "loader_for", "offer", "plan",
+    "file", "hello_script", "is_loader", "loader_for", "offer", "plan", "waiting_script",
 ]  # fmt: skip
 
 
@@ -131,6 +132,8 @@ class ScriptChoice:
     text: str
     plan: Plan
     records: tuple[Record, ...] = ()
+    size: int = 0
+    """Bytes that the machine fetches with it; 0 where it does not wait for its turn (boot/admission.py)."""
 
     def detail(self) -> dict[str, str | int | float]:
         """For the timeline: action, profile, why."""
@@ -150,6 +153,11 @@ def hello_script(base: str, attempt: str) -> str:
     it.
     """
     return render(compose.hello(base, attempt))
+
+
+def waiting_script(turn: Turn, base: str, attempt: str, machine: Machine, choice: str = "") -> str:
+    """The script of a machine that has to wait before it may load."""
+    return render(compose.waiting(turn, base, attempt, machine, choice))
 
 
 def boot_script(
@@ -211,7 +219,8 @@ def _written(
     records = found.records
     if found.action is Action.LOCAL:
         records = (*records, (EventKind.LOCAL_BOOT, {"method": found.local.method.value}))
-    return ScriptChoice(text, found, records)
+    size = compose.download_size(found, catalog) if found.action in (Action.BOOT, Action.INSTALL) else 0
+    return ScriptChoice(text, found, records, size)
 
 
 def arranged(script: Script, arrange: Arrange | None) -> Script:

@@ -171,7 +171,7 @@ def _of_attempt(events: Sequence[Event], now: float, windows: Windows) -> Diagno
             quiet > windows.after_loader and EventKind.LOADER_SENT in kinds
         ):
             return _worded("loader-silent", seconds=quiet)
-        case EventKind.SCRIPT_SENT if quiet > _script_window(last, windows):
+        case EventKind.SCRIPT_SENT | EventKind.WAITING if quiet > _script_window(last, windows):
             return _worded("kernel-not-fetched", seconds=quiet)
         case EventKind.FILE_STARTED | EventKind.FILE_PROGRESS if quiet > windows.during_file:
             return _worded("file-stopped", seconds=quiet, file=file)
@@ -185,10 +185,13 @@ def _of_attempt(events: Sequence[Event], now: float, windows: Windows) -> Diagno
 
 
 def _script_window(event: Event, windows: Windows) -> float:
-    """A menu may wait for a person; scripts that only show a reason lead to the local disk."""
+    """A menu may wait for a person; scripts that only show a reason lead to the local disk; who waits for its
+    turn was told how long to sleep.
+    """
     if event.detail.get("action") in ("menu", "hold", "refused", "local"):
         return float("inf")
-    return windows.after_script
+    told = event.detail.get("seconds", 0) if event.kind is EventKind.WAITING else 0
+    return windows.after_script + (told if isinstance(told, (int, float)) else 0)
 
 
 def _ignored(event: Event) -> Diagnosis:

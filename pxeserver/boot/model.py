@@ -400,6 +400,8 @@ class EventKind(Enum):
     LOADER_STARTED = "loader-started"
     LOADER_SENT = "loader-sent"
     SCRIPT_SENT = "script-sent"
+    WAITING = "waiting"
+    """It waits for its turn to load; detail has "place", "of", "seconds" and "text"."""
     FILE_STARTED = "file-started"
     FILE_PROGRESS = "file-progress"
     FILE_SENT = "file-sent"

@@ -28,6 +28,7 @@ from pxeserver.boot.script import (
     LocalMethod,
     Menu,
     Operator,
+    Pause,
     Reboot,
     RunScript,
     Say,
@@ -154,6 +155,8 @@ def _step(step: Step, number: int, script: Script) -> list[str]:
             return [f"echo {encode_text(step.text)}"]
         case Wait():
             return [_wait(step.seconds, step.text)]
+        case Pause():
+            return [f"sleep {int(step.seconds)}"]
         case ConfigureNetwork():
             return _network(number, script)
         case Identify():

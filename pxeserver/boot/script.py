@@ -60,6 +60,13 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait so many seconds, whatever key is pressed."""
+
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class ConfigureNetwork:
     """Ask for an address, where the loader starts this script before it has one."""
 
@@ -156,6 +163,7 @@ class Menu:
 Step = (
     Say
     | Wait
+    | Pause
     | ConfigureNetwork
     | Identify
     | RunScript

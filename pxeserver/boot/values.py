@@ -25,6 +25,7 @@ _CONSOLE = re.compile(r"[A-Za-z0-9]+(,[A-Za-z0-9]+)?")
 _INSTALL_DISK = re.compile(r"smallest-empty|(serial|path):[A-Za-z0-9/][A-Za-z0-9._:/+-]{0,127}")
 _LOADER = re.compile(r"auto|[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
 _STATE_DISK = re.compile(r"auto|none|empty(:[A-Za-z0-9][A-Za-z0-9._+-]{0,63})?")
+_ADMISSION = re.compile(r"auto|at-once")
 _KEYBOARD = re.compile(r"[a-z]{2}(-[a-z]+)?|")
 
 LOCAL_BOOTS = ("auto", "exit", "exit1", "sanboot", "efi")
@@ -110,6 +111,12 @@ KEYS: Mapping[str, Key] = {
             "",
             "keyboard layout in menus, where the loader has it: de, fr, ...",
             _pattern(_KEYBOARD, "like de or fr"),
+        ),
+        Key(
+            "admission",
+            "auto",
+            "whether the machine waits for its turn where many load at once: auto, at-once (never)",
+            _pattern(_ADMISSION, "auto or at-once"),
         ),
     )
 }

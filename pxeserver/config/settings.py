@@ -20,6 +20,7 @@ from pxeserver.boot.model import Policy
 from pxeserver.boot.values import KEYS, check_value
 from pxeserver.config import checking, sources, subnets
 from pxeserver.config.admin import AdminSettings
+from pxeserver.config.admission import AdmissionSettings
 from pxeserver.config.faults import ConfigErrors, Fault
 from pxeserver.config.section import Port, Section, WholePath, listed
 from pxeserver.config.subnets import Address, SubnetSettings
@@ -222,6 +223,7 @@ class Settings(Section):
     dhcp: DhcpSettings = Field(default_factory=DhcpSettings)
     tftp: TftpSettings = Field(default_factory=TftpSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
+    admission: AdmissionSettings = Field(default_factory=AdmissionSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     loaders: LoadersSettings = Field(default_factory=LoadersSettings)
     node_image: NodeImageSettings = Field(default_factory=NodeImageSettings)

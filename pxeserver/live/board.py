@@ -61,6 +61,7 @@ _STAGES: Mapping[EventKind, Stage] = {
     EventKind.LOADER_STARTED: Stage.LOADER,
     EventKind.LOADER_SENT: Stage.LOADER,
     EventKind.SCRIPT_SENT: Stage.SCRIPT,
+    EventKind.WAITING: Stage.SCRIPT,
     EventKind.HELD: Stage.SCRIPT,
     EventKind.INSTALL_STARTED: Stage.SYSTEM,
     EventKind.INSTALL_PROGRESS: Stage.SYSTEM,

@@ -11,12 +11,15 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 
+from pxeserver.boot.bandwidth import Rules
+from pxeserver.servers.http_admission import Gate
 from pxeserver.servers.http_answers import Answers
 from pxeserver.servers.http_body import Refused
 from pxeserver.servers.http_connections import Connections
 from pxeserver.servers.http_limits import HttpLimits
 from pxeserver.servers.http_message import Request, Response, line
 from pxeserver.servers.http_scripts import DecidedScripts, Scripts
+from pxeserver.servers.http_sender import Senders
 from pxeserver.servers.http_target import route
 from pxeserver.servers.plane import OpenFile, Plane
 
@@ -36,14 +39,17 @@ class BootHttp:
         open_manifest: Callable[[str], OpenFile],
         scripts: Scripts | None = None,
         limits: HttpLimits | None = None,
+        admission: Rules | None = None,
     ) -> None:
         self.limits = limits or HttpLimits()
-        self.answers = Answers(plane, scripts or DecidedScripts(), open_manifest)
+        senders = Senders(plane)
+        gate = Gate(senders, admission)
+        self.answers = Answers(plane, scripts or DecidedScripts(), open_manifest, senders, gate)
         self._connections: Connections | None = None
 
     async def start(self, sockets: Iterable[socket.socket]) -> None:
         """Serve on these bound TCP sockets, which stay the caller's; each may listen already."""
-        self._connections = Connections(self.answer, self.limits)
+        self._connections = Connections(self.answer, self.limits, self.answers.gate.tick)
         for sock in sockets:
             # The supervisor's socket must outlive this listener.
             self._connections.listen(sock.dup())

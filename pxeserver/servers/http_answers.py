@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from pxeserver.boot.attempts import Attempt, Stage
-from pxeserver.boot.decision import is_loader
+from pxeserver.boot.decision import is_loader, waiting_script
 from pxeserver.boot.identity import Identity, Known, identify
 from pxeserver.boot.model import EventKind, FileRef, Ignore, Machine, Reason
+from pxeserver.servers.http_admission import Gate
 from pxeserver.servers.http_body import Refused
 from pxeserver.servers.http_callbacks import MOVING, Callbacks
 from pxeserver.servers.http_facts import fields_of, machine_of
@@ -24,6 +25,8 @@ from pxeserver.servers.plane import OpenFile, Plane
 
 _READING = ("GET", "HEAD")
 _FILES = (Kind.LOADER, Kind.FILE, Kind.BLOB, Kind.MANIFEST, Kind.BLOB_MANIFEST)
+_LOADED = frozenset({"booted", "installed", "install-failed", "discovered", "not-loaded"})
+"""Reports of machines that have what they wanted, or will not get it: the next one may load."""
 _METHODS = {Kind.REPORT: ("GET", "POST"), Kind.INVENTORY: ("POST",), Kind.ORDERS: ("GET",)}
 
 
@@ -36,8 +39,10 @@ class Answers:
         scripts: Scripts,
         open_manifest: Callable[[str], OpenFile],
         senders: Senders | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self._senders = senders or Senders(plane)
+        self.gate = gate or Gate(self._senders)
         self._plane = plane
         self._scripts = scripts
         self._open_manifest = open_manifest
@@ -76,6 +81,8 @@ class Answers:
         told, event = await self._callbacks.read_report(request, route.name, route.query)
         if event in MOVING:
             self._refuse_strangers(attempt, request.peer)
+        if event in _LOADED:
+            self.gate.ended(attempt, request.peer)
         return await self._callbacks.report(attempt, event, {**told, **detail})
 
     # -------------------------------------------------------------------------------------------------
@@ -157,36 +164,58 @@ class Answers:
         asked = (route.kind, route.name, route.query, base, request.peer, attempt.address)
         kept = self._kept.find(self._plane, attempt, asked)
         if kept is not None and not self._callbacks.has_turn(attempt):
-            return self._send_script(attempt, kept.response, kept.told)
+            wait = self._wait(request, route, attempt, base, size=kept.size)
+            return wait or self._send_script(attempt, kept.response, kept.told)
         if route.query:
             machine = machine_of(fields_of(route.query), attempt.mac, request.peer)
             self._plane.attempts.learn(attempt.id, machine)
         who = self._identify(attempt)
         if self._callbacks.has_turn(attempt):
-            return self._in_turn(route, attempt, base, detail)
+            return self._in_turn(request, route, attempt, base, detail)
         basis = Basis.of(self._plane, attempt, who)
         answer = self._written(route, attempt, base)
         if isinstance(answer, Ignore):
             return self._refused(attempt, answer, detail)
         if answer.records:
-            return self._in_turn(route, attempt, base, detail)
+            return self._in_turn(request, route, attempt, base, detail)
         told = {**facts_of(attempt), **detail, **answer.detail}
         response = _script_text(answer.text)
         if basis is not None:
-            self._kept.keep(attempt, Kept(asked, basis, response, told))
-        return self._send_script(attempt, response, told)
+            self._kept.keep(attempt, Kept(asked, basis, response, told, answer.size))
+        wait = self._wait(request, route, attempt, base, size=answer.size)
+        return wait or self._send_script(attempt, response, told)
+
+    def _wait(
+        self, request: Request, route: Route, attempt: Attempt, base: str, *, size: int
+    ) -> Response | None:
+        """The script that waits, where it is not this machine's turn to fetch `size` bytes."""
+        turn = self.gate.ask(attempt, request.peer, size)
+        if turn is None:
+            return None
+        choice = route.name if route.kind is Kind.CHOICE else ""
+        text = waiting_script(turn, base, attempt.id, attempt.machine, choice)
+        self._plane.attempts.reach(attempt, Stage.SCRIPT, self._plane.now())
+        shown = f"waits for its turn to load: place {turn.place} of {turn.of}"
+        told: Detail = {"place": turn.place, "of": turn.of, "seconds": turn.seconds, "text": shown}
+        self._tell(attempt, EventKind.WAITING, told)
+        return _script_text(text)
 
     def _written(self, route: Route, attempt: Attempt, base: str) -> ScriptAnswer | Ignore:
         if route.kind is Kind.CHOICE:
             return self._scripts.choice(self._plane, attempt, base, route.name)
         return self._scripts.boot(self._plane, attempt, base)
 
-    async def _in_turn(self, route: Route, attempt: Attempt, base: str, detail: Detail) -> Response:
+    async def _in_turn(
+        self, request: Request, route: Route, attempt: Attempt, base: str, detail: Detail
+    ) -> Response:
         """Decided and recorded in one turn: of two boots of one node, only one may be given its install."""
         async with self._callbacks.turn(attempt):
             answer = self._written(route, attempt, base)
             if isinstance(answer, Ignore):
                 return self._refused(attempt, answer, detail)
+            wait = self._wait(request, route, attempt, base, size=answer.size)
+            if wait is not None:
+                return wait  # and nothing is recorded: it has been handed nothing
             for kind, what in answer.records:
                 await self._callbacks.take(attempt, kind, {**detail, **what})
         told = {**facts_of(attempt), **detail, **answer.detail}
@@ -233,7 +262,7 @@ class Answers:
                 request, file, partial(self._plane.open, file), watch=LoaderWatch(file, tell)
             )
         key = attempt.id if attempt is not None else request.peer
-        watch = FileWatch(self._progress, key, file, tell)
+        watch = self.gate.watch(attempt, request.peer, file, FileWatch(self._progress, key, file, tell))
         send = partial(self.files.answer, request, file, partial(self._plane.open, file), watch=watch)
         if attempt is None:
             return send()

@@ -34,8 +34,10 @@ class Connections:
     of idlers: each gets its time to ask.
     """
 
-    def __init__(self, answer: Answer, limits: HttpLimits) -> None:
+    def __init__(self, answer: Answer, limits: HttpLimits, looked: Callable[[], None] = lambda: None) -> None:
         self.answer, self.limits = answer, limits
+        self._looked = looked
+        """Called about once a second, when all that is on its way has told how far it is."""
         self.stopping = False
         self.requests = 0
         """Requests taken so far."""
@@ -154,6 +156,7 @@ class Connections:
             connection.close()
         for connection in list(self._all):
             connection.tick(now)
+        self._looked()
         more = bool(self._all)
         self._look = self._loop.call_later(self.limits.look_every, self._look_around) if more else None
 

@@ -59,6 +59,8 @@ class Kept:
     basis: Basis
     response: Response
     told: Mapping[str, str | int | float]
+    size: int = 0
+    """Bytes that it makes the machine fetch."""
 
 
 class KeptScripts:

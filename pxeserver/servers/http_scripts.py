@@ -23,6 +23,8 @@ class ScriptAnswer:
     """Events that move the node's state (boot/lifecycle.py); a machine that has the script may act on it."""
     detail: Mapping[str, str | int | float] = field(default_factory=dict)
     """For the timeline: profile, why."""
+    size: int = 0
+    """Bytes that it makes the machine fetch; 0 where it does not wait for its turn."""
 
 
 class Scripts(Protocol):
@@ -76,4 +78,4 @@ class DecidedScripts:
 def _answer(choice: decision.ScriptChoice | Ignore) -> ScriptAnswer | Ignore:
     if isinstance(choice, Ignore):
         return choice
-    return ScriptAnswer(choice.text, choice.records, choice.detail())
+    return ScriptAnswer(choice.text, choice.records, choice.detail(), choice.size)

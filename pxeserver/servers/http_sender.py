@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from pxeserver.boot.attempts import Attempt
+from pxeserver.boot.model import Interface
 from pxeserver.neighbour import neighbour_mac
 from pxeserver.servers.plane import Plane
 
@@ -46,12 +47,28 @@ class Senders:
 
     def mac(self, peer: str) -> str | None:
         """The MAC address behind an IP address on one of our links, as the kernel talks to it."""
+        interface = self._interface(peer)
+        return self._neighbour(interface.name, peer) if interface is not None else None
+
+    def link(self, peer: str) -> str:
+        """What carries the bytes to this address: the name of our interface, or the configured network behind
+        a router; "" for any other.
+        """
+        interface = self._interface(peer)
+        if interface is not None:
+            return interface.name
+        address, subnets = _number(peer), self._plane.catalog().policy.subnets
+        if address is None:
+            return ""
+        return next((subnet.network for subnet in subnets if _within(address, subnet.network)), "")
+
+    def _interface(self, peer: str) -> Interface | None:
         address = _number(peer)
         if address is None:
             return None
         for interface in self._plane.site().interfaces:
             if any(_within(address, network) for network in interface.networks):
-                return self._neighbour(interface.name, peer)
+                return interface
         return None
 
 

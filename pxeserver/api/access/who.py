@@ -103,10 +103,6 @@ class Who:
 
 
 NOBODY = Who("", Role.NOBODY, kind="nobody")
-WHO = web.RequestKey("who", Who)
-"""Of a request: who sent it."""
-CSRF = web.RequestKey("csrf", str)
-"""Of a request: what a change by its session has to carry; "" without a session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,5 +162,5 @@ def need_of(handler: object) -> Need:
 
 def who_of(request: web.BaseRequest) -> Who:
     """Who sent a request; NOBODY where no middleware has looked."""
-    found = request.get(WHO)
+    found = request.get("who")
     return found if isinstance(found, Who) else NOBODY

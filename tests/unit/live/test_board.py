@@ -50,6 +50,17 @@ def test_a_usual_boot_goes_from_stage_to_stage_and_leaves(board):
     assert not board.boots
 
 
+def test_who_waits_for_its_turn_says_so_and_is_not_stuck(board):
+    text = "waits for its turn to load: place 3 of 12"
+    board.take(told(EventKind.WAITING, 10.0, place=3, of=12, seconds=14, text=text))
+    boot = board.boots["aaaaaaaaaa"]
+    assert (boot.stage, boot.standing, boot.trouble.text) == (Stage.SCRIPT, Standing.MOVING, text)
+    board.look(10.0 + 14 + DEFAULT_WINDOWS.after_script - 1)
+    assert boot.standing is Standing.MOVING
+    board.look(10.0 + 14 + DEFAULT_WINDOWS.after_script + 6)
+    assert (boot.standing, boot.trouble.code) == (Standing.STUCK, "kernel-not-fetched")
+
+
 def test_the_rate_is_that_of_the_file_on_its_way(board):
     board.take(told(EventKind.FILE_STARTED, 10.0, file="initrd.img", total=1000))
     board.take(told(EventKind.FILE_PROGRESS, 12.0, file="initrd.img", bytes=500, total=1000))
