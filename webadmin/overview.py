@@ -13,6 +13,7 @@ from pxeserver.api.routes import clusters, live, server
 from pxeserver.api.schemas.live import FiguresQuery, FiguresView
 from webadmin import words
 from webadmin.alarms import alarms
+from webadmin.clusters import TONES
 from webadmin.render import language_of, render
 from webadmin.routing import Nav, Page, call
 
@@ -27,16 +28,6 @@ STATES = (
     ("idle", "Nothing ordered", "idle"),
 )
 """States of nodes with their names and tones, as the bar shows them."""
-CLUSTER_TONES = {
-    "ready": "ok",
-    "working": "work",
-    "checking": "work",
-    "destroying": "work",
-    "failed": "fail",
-    "away": "wait",
-    "drifted": "wait",
-}
-
 
 _FORMS: Mapping[str, Callable[[float], str]] = {
     "count": lambda value: f"{value:g}",
@@ -106,7 +97,7 @@ async def _shown(request: web.Request) -> dict[str, Any]:
         "alarms": found,
         "tally": await live.show_nodes(asked),
         "states": STATES,
-        "cluster_tones": CLUSTER_TONES,
+        "cluster_tones": TONES,
         "charts": [drawn(chart, figures) for chart in CHARTS],
         "step": STEP,
     }

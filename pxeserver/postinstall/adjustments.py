@@ -5,7 +5,7 @@ It is kept apart from the file, so that applying the file again brings nobody ba
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from pxeserver.postinstall.spec import ClusterSpec
@@ -40,6 +40,11 @@ class Adjustments:
                 replaces={n: o for n, o in {**members.replaces, **self.replaces}.items() if n not in out},
             ),
         )
+
+    def added(self, names: Collection[str]) -> Adjustments:
+        """These nodes are members beside those that the file names, also where they had left."""
+        back = self.brought_back(names)
+        return replace(back, add=tuple(dict.fromkeys((*back.add, *names))))
 
     def drained(self, names: Iterable[str], *, back: bool) -> Adjustments:
         """These members get no containers; `back`: they get some again."""

@@ -83,14 +83,30 @@ class ClusterOrders:
 
     # ------------------------------------------------------------------------------------------ planning
 
+    async def candidates(self, most: int) -> list[tuple[Candidate, bool]]:
+        """The nodes that have an agent, as they claimed; then up to `most` that have none. Each with whether
+        it has one.
+        """
+        hall = self.clusters.hall
+        await self.clusters.ready()
+        joined = await candidates.read(hall, self.clusters.of_node)
+        known = {one.name for one in joined}
+        others = sorted(node.name for node in hall.nodes() if node.name not in known)[:most]
+        found = await candidates.read(hall, self.clusters.of_node, others)
+        return [(one, one.name in known) for one in found]
+
+    async def read(self, text: str, files: Mapping[str, str], name: str = "cluster.toml") -> ClusterSpec:
+        """A cluster file by itself. ConfigErrors with every fault of it."""
+        # Compose and stack files of a mebibyte take YAML's reader seconds.
+        return await asyncio.to_thread(specfile.read, text, files, name)
+
     async def plan_file(
         self, text: str, files: Mapping[str, str], name: str = "cluster.toml", readmit: Iterable[str] = ()
     ) -> Planned:
         """Plan a cluster file. ConfigErrors with every fault; Unavailable. `readmit` are nodes that were
         removed, and may be members again.
         """
-        # Compose and stack files of a mebibyte take YAML's reader seconds.
-        spec = await asyncio.to_thread(specfile.read, text, files, name)
+        spec = await self.read(text, files, name)
         await self.clusters.ready()
         cluster = self.clusters.running.get(spec.name)
         adjusted = cluster.adjusted.brought_back(readmit) if cluster is not None else Adjustments()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -38,7 +39,14 @@ from pxeserver.boot.model import (
 from pxeserver.config import Settings
 from pxeserver.imagestore.store import Store
 from pxeserver.live import Hall
+from pxeserver.postinstall.clusters import Clusters
+from pxeserver.postinstall.orders import ClusterOrders
+from pxeserver.storage.secretbox import SecretBox
 from webadmin import add_pages
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "postinstall"))
+
+from fleet import Fleet
 
 T = TypeVar("T")
 FILES = (("vmlinuz", 12_000_000, "kernel"), ("initrd.img", 180_000_000, "initrd"))
@@ -103,7 +111,12 @@ class MadeUp:
         self.hall = Hall(self._folder / "db.sqlite3", policy=settings.policy_model())
         self.store = Store(self._folder / "images")
         await self.hall.start()
-        self.rooms = Rooms(self.hall, self.store, None, PresentWorker(), settings, time.time())  # type: ignore[arg-type]
+        orders = ClusterOrders(Clusters(self.hall, SecretBox()))
+        self.fleet = Fleet(self.hall, orders.clusters, orders)
+        shelf: Any = None
+        self.rooms = Rooms(
+            self.hall, self.store, shelf, PresentWorker(), settings, time.time(), clusters=orders
+        )
         app = web.Application(middlewares=[problems, local(self.hall)])
         app.on_response_prepare.append(harden)
         attach(app, ROUTES, self.rooms, PREFIX)
@@ -118,6 +131,7 @@ class MadeUp:
 
     async def _stop(self) -> None:
         await self._runner.cleanup()
+        await self.fleet.rest()
         await self.hall.close()
         self.store.close()
 
@@ -149,6 +163,18 @@ class MadeUp:
             await self.hall.settled()
 
         self.do(add)
+
+    def join(self, *names: str, pause: float = 0.0, work: bool = True, **facts: Any) -> None:
+        """Nodes whose agents have claimed, and carry each step out after `pause` seconds."""
+
+        async def join_them() -> None:
+            await self.fleet.add(*names, **facts)
+            for name in names:
+                self.fleet.agents[name].pause = lambda: pause
+            if work:
+                self.fleet.work(*names)
+
+        self.do(join_them)
 
     def boot(self, steps: int = 99, number: int | None = None) -> tuple[str, str, int | None]:
         """A machine that takes so many steps of a usual boot at once."""
@@ -229,8 +255,6 @@ def play(site: MadeUp, machines: int, seconds: float, seed: int = 1) -> None:
 
 
 if __name__ == "__main__":
-    import sys
-
     port, machines = (int(word) for word in sys.argv[1:3])
     with tempfile.TemporaryDirectory() as place, made_up(Path(place), port) as shown:
         shown.add_nodes(machines)

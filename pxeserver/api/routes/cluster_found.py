@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pxeserver.api.access import limits
 from pxeserver.api.problems import Problem, not_found
 from pxeserver.api.routing import Call
+from pxeserver.config.faults import ConfigErrors
 from pxeserver.postinstall.orders import ClusterOrders
 from pxeserver.postinstall.running import RunningCluster
 
@@ -38,3 +39,18 @@ async def within_limits(call: Call, name: str, planned: Iterable[str] = ()) -> N
     await clusters.ready()
     known = clusters.running.get(name)
     limits.nodes(call, {*planned, *(known.layout.everyone if known is not None else ())})
+
+
+def refused(errors: ConfigErrors) -> Problem:
+    """422 with every fault of a cluster file."""
+    faults = errors.faults
+    fields: dict[str, str] = {}
+    for fault in faults:
+        place = f"{fault.where}: {fault.key}" if fault.key else fault.where
+        text = f"{fault.what}. {fault.mend}" if fault.mend else fault.what
+        fields[place] = f"{fields[place]}; {text}" if place in fields else text
+    count = f"{len(faults)} faults" if len(faults) > 1 else "one fault"
+    why = "; ".join(f"{place}: {text}" for place, text in fields.items())
+    return Problem(
+        422, f"the cluster is refused: {count}", why, "Nothing was touched; mend them", fields=fields
+    )

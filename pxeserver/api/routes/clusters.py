@@ -11,9 +11,10 @@ from aiohttp import web
 
 from pxeserver.api.access.who import look, operate
 from pxeserver.api.problems import Problem
-from pxeserver.api.routes import cluster_stacks
-from pxeserver.api.routes.cluster_found import cluster_of, orders, within_limits
+from pxeserver.api.routes import cluster_files, cluster_logs, cluster_stacks
+from pxeserver.api.routes.cluster_found import cluster_of, orders, refused, within_limits
 from pxeserver.api.routing import Call, Route
+from pxeserver.api.schemas.cluster_outline import outline
 from pxeserver.api.schemas.clusters import (
     AppliedView,
     CheckOrder,
@@ -23,7 +24,6 @@ from pxeserver.api.schemas.clusters import (
     ClusterDetail,
     ClusterFile,
     ClusterView,
-    LogView,
     PlanView,
     StackView,
     StatusView,
@@ -32,7 +32,6 @@ from pxeserver.api.schemas.clusters import (
     member_view,
     plan_view,
     status_view,
-    step_fields,
 )
 from pxeserver.api.streams import lines
 from pxeserver.config.faults import ConfigErrors
@@ -40,26 +39,10 @@ from pxeserver.postinstall import views
 from pxeserver.postinstall.adjustments import Adjustments
 from pxeserver.postinstall.orders import Planned
 from pxeserver.postinstall.running import RunningCluster
-from pxeserver.postinstall.work import StepKey
 from pxeserver.storage.clusters import ClusterTable
 
 _GATHER_SECONDS = 0.1
 """What changes within so short a time is told at once."""
-
-
-def refused(errors: ConfigErrors) -> Problem:
-    """422 with every fault of a cluster file."""
-    faults = errors.faults
-    fields: dict[str, str] = {}
-    for fault in faults:
-        place = f"{fault.where}: {fault.key}" if fault.key else fault.where
-        text = f"{fault.what}. {fault.mend}" if fault.mend else fault.what
-        fields[place] = f"{fields[place]}; {text}" if place in fields else text
-    count = f"{len(faults)} faults" if len(faults) > 1 else "one fault"
-    why = "; ".join(f"{place}: {text}" for place, text in fields.items())
-    return Problem(
-        422, f"the cluster is refused: {count}", why, "Nothing was touched; mend them", fields=fields
-    )
 
 
 def view(call: Call, cluster: RunningCluster) -> ClusterView:
@@ -105,6 +88,7 @@ async def show(call: Call) -> ClusterDetail:
     return ClusterDetail(
         **_fields(call, cluster),
         text=cluster.record.text,
+        outline=outline(cluster.wanted, cluster.layout),
         layout=msgspec.to_builtins(cluster.layout),
         adjusted=msgspec.to_builtins(cluster.adjusted),
         stacks=tuple(StackView(**{n: getattr(stack, n) for n in names}) for stack in found),
@@ -119,28 +103,15 @@ async def status(call: Call) -> StatusView:
     return status_view(views.status(cluster, orders(call).clusters.clock()))
 
 
-async def log(call: Call) -> LogView:
-    """One step with its log."""
-    cluster = await cluster_of(call)
-    key = StepKey(call.part("node"), call.part("step"))
-    state = cluster.coordinator.states.get(key)
-    if state is None:
-        known = sorted(k.step for k in cluster.coordinator.states if k.node == key.node)
-        why = f"{key.node} has the steps {', '.join(known)}" if known else f"{key.node} has no steps here"
-        step = f"`pxeserver cluster status {cluster.name}` shows them"
-        raise Problem(404, f"no step {key.step} of {key.node}", why, step)
-    shown = views.step(cluster, key, orders(call).clusters.clock())
-    return LogView(**step_fields(shown), log=state.log, want=dict(state.params), facts=dict(state.facts))
-
-
 async def watch(call: Call) -> web.StreamResponse:
     """First the status, then each member that changes, as NDJSON or server-sent events."""
     cluster = await cluster_of(call)
     sse = "text/event-stream" in call.request.headers.get("Accept", "")
-    return await lines(call.request, _changes(call, cluster.name), sse=sse)
+    return await lines(call.request, changes(call, cluster.name), sse=sse)
 
 
-async def _changes(call: Call, name: str) -> AsyncIterator[dict[str, Any]]:
+async def changes(call: Call, name: str) -> AsyncIterator[dict[str, Any]]:
+    """What changes of a cluster: its status first, and whenever members come or go."""
     clusters = orders(call).clusters
     number, shown = 0, frozenset[str]()
     async for told in clusters.watch(name):
@@ -212,7 +183,11 @@ def _adjusted(cluster: RunningCluster, body: ClusterChange) -> Adjustments:
         if name not in members:
             step = f"`pxeserver cluster status {cluster.name}` shows its members"
             raise Problem(422, f"{name} is refused", f"it is no member of {cluster.name}", step)
-    adjusted = cluster.adjusted.brought_back(body.readmit)
+    if body.add and not cluster.spec.members.nodes:
+        why = f"the file of {cluster.name} does not name its members"
+        step = "Change `next` or `select` in the cluster file"
+        raise Problem(422, "no member is added", why, step, fields={"add": why})
+    adjusted = cluster.adjusted.brought_back(body.readmit).added(body.add)
     adjusted = adjusted.drained(body.drain, back=False).drained(body.undrain, back=True)
     adjusted = adjusted.removed(body.remove, lost=body.lost)
     for old, new in body.replace.items():
@@ -295,15 +270,6 @@ ROUTES = (
         need=look("cluster"),
     ),
     Route(
-        "GET",
-        _ONE + "/logs/{node}/{step}",
-        log,
-        "Show a step's log",
-        "cluster",
-        LogView,
-        need=look("cluster"),
-    ),
-    Route(
         "POST",
         _ONE + "/plan",
         plan_change,
@@ -351,5 +317,7 @@ ROUTES = (
         status=204,
         need=operate("cluster", within_labels=True),
     ),
+    *cluster_files.ROUTES,
+    *cluster_logs.ROUTES,
     *cluster_stacks.ROUTES,
 )

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from pxeserver.api.schemas.cluster_outline import OutlineView, outline
 from pxeserver.api.schemas.fields import Body, NodeName, Time, View
 from pxeserver.postinstall import views
 from pxeserver.postinstall.healing import Healing
@@ -46,6 +47,8 @@ class ClusterChange(Body):
     failed steps are tried again, and a stopped cluster goes on.
     """
 
+    add: Names = ()
+    """Nodes that shall be members beside those that the file names."""
     drain: Names = ()
     """Members that shall get no containers."""
     undrain: Names = ()
@@ -96,6 +99,7 @@ class PlanView(View):
     """What cannot go on yet, e.g. members that have not appeared."""
     members: dict[str, str]
     """Role of each member."""
+    outline: OutlineView
 
 
 class AppliedView(View):
@@ -151,6 +155,7 @@ class ClusterDetail(ClusterView):
 
     text: str
     """The cluster file as it was applied."""
+    outline: OutlineView
     layout: dict[str, Any]
     """Who is what, and which addresses each has."""
     adjusted: dict[str, Any]
@@ -266,6 +271,7 @@ def plan_view(planned: Planned) -> PlanView:
         lines=lines,
         waiting=planned.plan.waiting,
         members={place.name: "manager" if place.manager else "worker" for place in places},
+        outline=outline(planned.adjusted.of(planned.spec), planned.layout),
     )
 
 

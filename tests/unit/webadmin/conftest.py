@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -16,7 +18,12 @@ from pxeserver.api.routing import Rooms
 from pxeserver.config import Settings
 from pxeserver.imagestore.store import Store
 from pxeserver.live import Hall
+from pxeserver.postinstall.clusters import Clusters
+from pxeserver.postinstall.orders import ClusterOrders
+from pxeserver.storage.secretbox import SecretBox
 from webadmin import add_pages
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "postinstall"))  # fleet: nodes whose agents do as told
 
 
 @dataclass
@@ -44,7 +51,8 @@ async def site(tmp_path):
     await hall.start()
     app = web.Application(middlewares=[problems, local(hall)])
     app.on_response_prepare.append(harden)
-    rooms = Rooms(hall, store, None, NoWorker(), settings, 0.0)
+    orders = ClusterOrders(Clusters(hall, SecretBox()))
+    rooms = Rooms(hall, store, None, NoWorker(), settings, 0.0, clusters=orders)
     add_pages(app, rooms)
     client = TestClient(TestServer(app))
     await client.start_server()

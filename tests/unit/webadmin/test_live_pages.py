@@ -8,7 +8,7 @@ import time
 import pytest
 
 from pxeserver.boot.model import Event, EventKind, Node
-from webadmin import boots, catalogues, overview
+from webadmin import boots, catalogues, clusters, overview
 from webadmin.alarms import alarms
 
 
@@ -117,7 +117,7 @@ def test_a_line_is_broken_where_nothing_was_measured():
 
 def test_all_names_of_pages_are_translated():
     german = catalogues.language("de").words
-    names = {*boots.STAGES.values(), *boots.LABELS.values(), *overview.CLUSTER_TONES}
+    names = {*boots.STAGES.values(), *boots.LABELS.values(), *clusters.TONES}
     names |= {name for _, name, _ in overview.STATES}
     for chart in overview.CHARTS:
         names |= {chart.title, *(name for _, name, _ in chart.lines)}
