@@ -32,6 +32,7 @@ from pxeserver.live import SERVER, Hall, Refused
 from pxeserver.live.keeping import Windows
 from pxeserver.loaderbundle import LoaderShelf
 from pxeserver.loaders import LoadersUnavailable
+from pxeserver.notices.stage import NoticesStage, sources
 from pxeserver.notify import REPORT, notify
 from pxeserver.postinstall.agents import AgentsStage
 from pxeserver.postinstall.authority import Authority
@@ -63,6 +64,7 @@ class ControlParts:
     clusters: ClustersStage
     builds: ImageBuilds
     admin: AdminStage
+    notices: NoticesStage
     runner: web.AppRunner | None = None
 
     @classmethod
@@ -115,7 +117,10 @@ class ControlParts:
             on_loopback=bound.get("pages"),
             address=settings.server.address,
         )
-        return cls(settings, hall, worker, store, shelf, dialer, bound["api"], agents, stage, builds, admin)
+        notices = NoticesStage.build(hall, sources(hall, state, worker, agents, stage.clusters))
+        return cls(
+            settings, hall, worker, store, shelf, dialer, bound["api"], agents, stage, builds, admin, notices
+        )
 
     async def start(self) -> None:
         """Open the database, then answer."""
@@ -133,6 +138,7 @@ class ControlParts:
             clusters=self.clusters.orders,
             access=self.admin.access,
             certificate=self.admin.certificate,
+            notices=self.notices.post,
         )
         self.runner = await application.serve(application.on_socket(rooms), self.listening)
         await self._open_admin(rooms)
@@ -155,6 +161,7 @@ class ControlParts:
             *self.agents.endless(),
             *self.clusters.endless(),
             *self.admin.endless(),
+            *self.notices.endless(),
         ]
 
     async def _have_loaders(self) -> None:

@@ -23,6 +23,7 @@ from pxeserver.api.rooms import Builds, LoaderShelf, NoWorker, Store, Worker
 from pxeserver.api.routes import (
     agents,
     audit,
+    backups,
     boots,
     certificate,
     clusters,
@@ -41,6 +42,7 @@ from pxeserver.api.routes import (
     resumable,
     server,
     session,
+    settings,
     tokens,
     uploads,
     users,
@@ -76,6 +78,9 @@ ROUTES: tuple[Route, ...] = (
     *tokens.ROUTES,
     *audit.ROUTES,
     *certificate.ROUTES,
+    *notifications.ROUTES,
+    *settings.ROUTES,
+    *backups.ROUTES,
 )
 
 

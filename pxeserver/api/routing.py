@@ -19,6 +19,7 @@ from pxeserver.api.problems import Problem, refused
 from pxeserver.api.rooms import Builds, Certificate, LoaderShelf, Store, Worker
 from pxeserver.config import Settings
 from pxeserver.live import Hall
+from pxeserver.notices import Post
 from pxeserver.postinstall.agents import AgentsStage
 from pxeserver.postinstall.orders import ClusterOrders
 
@@ -51,6 +52,8 @@ class Rooms:
     """Users and sessions; None where the API runs alone."""
     certificate: Callable[[], Certificate | None] = lambda: None
     """What browsers are shown now; None where nothing listens for them."""
+    notices: Post | None = None
+    """What tells people of alarms; None where the API runs alone."""
 
 
 @dataclass(slots=True)

@@ -29,6 +29,7 @@ NOUNS = {
     "policy": "Policy: what unknown machines get.",
     "user": "Users: who may log in to the web pages, and what they may do.",
     "token": "API tokens: what programs log in with.",
+    "notify": "Notifications: who is told of alarms.",
     "config": "The configuration: check it, show it, describe it.",
     "backup": "Save everything but the image files into one file.",
     "restore": "Replace everything by a backup's content.",

@@ -73,7 +73,7 @@ class AttemptEventRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     attempt: Mapped[str] = mapped_column(ForeignKey("attempts.id", ondelete="CASCADE"))
     at: Mapped[float]
-    kind: Mapped[str]
+    kind: Mapped[str] = mapped_column(index=True)
     mac: Mapped[str]
     node_id: Mapped[int | None]
     detail: Mapped[dict[str, Any]]

@@ -110,7 +110,7 @@ async def change_policy(call: Call) -> PolicyView:
 
 async def backup(call: Call) -> web.StreamResponse:
     """A consistent copy of everything but the image files, as one file."""
-    with tempfile.TemporaryDirectory(dir=_backups(call)) as folder:
+    with tempfile.TemporaryDirectory(dir=backups_folder(call)) as folder:
         path = Path(folder) / "backup"
         await call.hall.backup(path)
         return await file(call.request, path, "pxeserver-backup")
@@ -118,23 +118,24 @@ async def backup(call: Call) -> web.StreamResponse:
 
 async def restore(call: Call) -> Restored:
     """Replace everything by a backup's content."""
-    with tempfile.TemporaryDirectory(dir=_backups(call)) as folder:
+    with tempfile.TemporaryDirectory(dir=backups_folder(call)) as folder:
         path = Path(folder) / "backup"
         try:
-            await consume(call.request, BACKUP_LIMIT, lambda feed: _save(feed, path))
+            await consume(call.request, BACKUP_LIMIT, lambda feed: save(feed, path))
         except* Problem as errors:
             raise errors.exceptions[0] from None
         await call.hall.restore(path)
-    return _restored(call)
+    return restored(call)
 
 
 async def start_empty(call: Call) -> Restored:
     """Begin with an empty database after the old one was found damaged."""
     await call.hall.start_empty()
-    return _restored(call)
+    return restored(call)
 
 
-def _restored(call: Call) -> Restored:
+def restored(call: Call) -> Restored:
+    """What is there now, after a restore."""
     catalog = call.hall.catalog()
     missing = [
         f"{image.name}/{f.name}"
@@ -155,13 +156,15 @@ def _there(call: Call, sha256: str) -> bool:
     return True
 
 
-def _backups(call: Call) -> Path:
+def backups_folder(call: Call) -> Path:
+    """Where backups are, made where it is not there."""
     folder = call.rooms.settings.server.state_dir / "backups"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
 
 
-def _save(feed: Feed, path: Path) -> None:
+def save(feed: Feed, path: Path) -> None:
+    """Write what is fed into a file. Blocks."""
     with path.open("wb") as target:
         for block in feed:
             target.write(block)

@@ -6,6 +6,7 @@ from sqlalchemy.engine import Connection
 from pxeserver.storage import (  # noqa: F401 - their tables belong to the metadata
     tables_access,
     tables_cluster,
+    tables_notifications,
     tables_seen,
 )
 from pxeserver.storage.tables import Base
