@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from pxeserver.api.access.who import PUBLIC, needs
+from pxeserver.api.problems import PROBLEM
 from pxeserver.api.routing import Rooms
 from webadmin import (
     apidocs,
@@ -72,7 +73,7 @@ def add_pages(app: web.Application, rooms: Rooms) -> None:
 async def page_failures(request: web.Request, handler: Next) -> web.StreamResponse:
     """A failure outside of the API becomes a page that says what, why and the next step."""
     response = await handler(request)
-    problem = request.get("problem")
+    problem = request.get(PROBLEM)
     if problem is None or request.path.startswith("/api/") or response.prepared:
         return response
     template = "failure-part.html" if request.headers.get("HX-Request") == "true" else "failure.html"

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from pxeserver.api.access.who import look
+from pxeserver.api.access.who import WHO, look
 from pxeserver.api.routes import clusters, live, server
 from pxeserver.api.schemas.live import FiguresQuery, FiguresView
 from webadmin import words
@@ -88,7 +88,7 @@ async def _shown(request: web.Request) -> dict[str, Any]:
     boots = await live.show_boots(asked)
     known = await clusters.list_clusters(asked)
     about = await server.status(asked)
-    found = alarms(request.get("who"), about, boots, known, language_of(request))
+    found = alarms(request.get(WHO), about, boots, known, language_of(request))
     figures = await live.show_figures(call(request, query=FiguresQuery(step=STEP)))
     return {
         "server": about,

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import jinja2
 from aiohttp import web
 
+from pxeserver.api.access.who import CSRF, WHO
 from webadmin import assets, catalogues, words
 from webadmin.catalogues import Language
 from webadmin.routing import Nav
@@ -68,8 +69,9 @@ def text(request: web.Request, template: str, **context: Any) -> str:
     shared = {
         "request": request,
         "path": request.path,
-        "who": request.get("who"),
-        "csrf": request.get("csrf", ""),
+        "who": request.get(WHO),
+        "csrf": request.get(CSRF, ""),
+        "csrf_token": request.get(CSRF, ""),  # for the macro that is called csrf itself
         "locale": speech.code,
         "languages": catalogues.NAMES,
         "theme": theme_of(request),

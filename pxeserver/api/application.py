@@ -18,7 +18,7 @@ from pxeserver.api.access.headers import harden
 from pxeserver.api.access.local import local
 from pxeserver.api.access.origin import FORM_LIMIT
 from pxeserver.api.access.who import look
-from pxeserver.api.problems import MEDIA, Problem, of_refusal
+from pxeserver.api.problems import MEDIA, PROBLEM, Problem, of_refusal
 from pxeserver.api.rooms import Builds, LoaderShelf, NoWorker, Store, Worker
 from pxeserver.api.routes import (
     agents,
@@ -159,7 +159,7 @@ async def problems(request: web.Request, handler: Next) -> web.StreamResponse:
 
 
 def _answer(request: web.Request, problem: Problem) -> web.Response:
-    request["problem"] = problem  # whoever shows it as a page finds it here
+    request[PROBLEM] = problem
     body = problem.view.model_dump_json().encode()
     return web.Response(body=body, status=problem.status, content_type=MEDIA, headers=problem.headers)
 

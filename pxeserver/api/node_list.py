@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -29,8 +29,8 @@ _NUMBER = re.compile(r"(\d+)")
 _MAC_LIKE = re.compile(r"[0-9a-f]{2}([-:][0-9a-f]{1,2}){1,5}-?|[0-9a-f]{4}(\.[0-9a-f]{1,4}){1,2}")
 
 
-class NodesAsked(Body):
-    """Which nodes, in which order, and which of them."""
+class NodeFilter(Body):
+    """Which nodes, in which order."""
 
     q: Annotated[str, Field(max_length=400)] = ""
     """Words that all have to be in a node's name, addresses, serial number, hardware or labels; or a list of
@@ -48,6 +48,11 @@ class NodesAsked(Body):
     sort: Literal["name", "state", "profile", "address", "since"] = "name"
     down: bool = False
     """The other way round."""
+
+
+class NodesAsked(NodeFilter):
+    """Which nodes, and which page of them."""
+
     page: Annotated[int, Field(ge=1, le=100_000)] = 1
     rows: Annotated[int, Field(ge=10, le=500)] = 50
 
@@ -109,7 +114,7 @@ def find(call: Call, asked: NodesAsked) -> NodesFound:
     )
 
 
-def select(call: Call, asked: NodesAsked) -> list[Row]:
+def select(call: Call, asked: NodeFilter) -> list[Row]:
     """Every node that fits, in order. 422 where the filter names a group that is not there, or the list of
     names cannot be read."""
     catalog, table = call.hall.catalog(), call.hall.nodes()
@@ -127,7 +132,8 @@ def select(call: Call, asked: NodesAsked) -> list[Row]:
         found = condition(node, state)
         if asked.state in (None, found):
             rows.append(Row(node, state, found, profile, origin, _is_place(node)))
-    return _sorted(rows, asked)
+    rows.sort(key=key_of(asked), reverse=asked.down)
+    return rows
 
 
 def profiles(catalog: Catalog) -> Callable[[Node], tuple[str, str]]:
@@ -150,7 +156,7 @@ def profiles(catalog: Catalog) -> Callable[[Node], tuple[str, str]]:
     return profile_of
 
 
-def _filters(asked: NodesAsked, catalog: Catalog) -> list[Callable[[Node], bool]]:
+def _filters(asked: NodeFilter, catalog: Catalog) -> list[Callable[[Node], bool]]:
     fits: list[Callable[[Node], bool]] = []
     if asked.q.strip():
         fits.append(_by_words(asked.q))
@@ -235,21 +241,23 @@ def natural(name: str) -> tuple[tuple[str, int], ...]:
     return tuple(zip(parts[0::2], numbers, strict=True))
 
 
-def _sorted(rows: list[Row], asked: NodesAsked) -> list[Row]:
-    rows.sort(key=lambda row: natural(row.node.name))
+def key_of(asked: NodeFilter) -> Callable[[Row], tuple[Any, ...]]:
+    """What rows are sorted by: no two nodes have the same, so that a page can begin after any of them."""
+    if asked.sort == "name":
+        return _by_name
     rank = {state: number for number, state in enumerate(STATES)}
-    match asked.sort:
-        case "state":
-            rows.sort(key=lambda row: rank[row.condition])
-        case "profile":
-            rows.sort(key=lambda row: (not row.profile, row.profile))
-        case "address":
-            rows.sort(key=lambda row: (row.node.address is None, _number(row.node.address)))
-        case "since":
-            rows.sort(key=lambda row: -row.state.since)
-    if asked.down:
-        rows.reverse()
-    return rows
+    first: dict[str, Callable[[Row], tuple[Any, ...]]] = {
+        "state": lambda row: (rank[row.condition],),
+        "profile": lambda row: (not row.profile, row.profile),
+        "address": lambda row: (row.node.address is None, _number(row.node.address)),
+        "since": lambda row: (-row.state.since,),
+    }
+    by = first[asked.sort]
+    return lambda row: (*by(row), *_by_name(row))
+
+
+def _by_name(row: Row) -> tuple[Any, ...]:
+    return natural(row.node.name), row.node.name
 
 
 def _number(address: str | None) -> int:

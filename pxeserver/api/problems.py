@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from aiohttp import web
 from pydantic import BaseModel, Field, ValidationError
 
 from pxeserver.api.schemas.fields import FORMS
@@ -59,6 +60,10 @@ class Problem(Exception):  # noqa: N818 - it is an answer, not an accident
             fields=dict(fields or {}),
         )
         self.headers = dict(headers or {})
+
+
+PROBLEM = web.RequestKey("problem", Problem)
+"""Of a request: what it was answered with, for whoever shows that as a page."""
 
 
 def not_found(noun: str, name: str) -> Problem:

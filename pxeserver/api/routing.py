@@ -119,10 +119,21 @@ class Paged(BaseModel):
         return f'<{following}>; rel="next"'
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a list that the handler has cut out itself."""
+
+    items: Iterable[BaseModel]
+    link: str
+    """Where the next one is; "" after the last."""
+    total: int
+    """How many there are in all parts."""
+
+
 _AT_ONCE = 200
 """Items of a list that are written before others have their turn: 100,000 nodes take seconds."""
 
-Handler = Callable[[Call], Awaitable[BaseModel | Iterable[BaseModel] | web.StreamResponse | None]]
+Handler = Callable[[Call], Awaitable[BaseModel | Iterable[BaseModel] | Part | web.StreamResponse | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +171,7 @@ def attach(app: web.Application, routes: Sequence[Route], rooms: Rooms, prefix: 
 
 
 def _adapter(route: Route, rooms: Rooms) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def answered(request: web.Request) -> web.StreamResponse:
         call = Call(request, rooms, by=who_of(request).by)
         given = dict(request.query)
         page = _page(route, given)
@@ -173,12 +184,18 @@ def _adapter(route: Route, rooms: Rooms) -> Callable[[web.Request], Awaitable[we
         result = await route.handler(call)
         if isinstance(result, web.StreamResponse):
             return result
+        if isinstance(result, Part):
+            answer = await _json(
+                result.items, route.status, f'<{result.link}>; rel="next"' if result.link else ""
+            )
+            answer.headers["X-Total-Count"] = str(result.total)
+            return _unchanged(request, answer)
         if page is not None and result is not None and not isinstance(result, BaseModel):
             result, more = page.of(result)
             return _unchanged(request, await _json(result, route.status, page.link(request) if more else ""))
         return _unchanged(request, await _json(result, route.status))
 
-    return answer
+    return answered
 
 
 def _page(route: Route, given: dict[str, str]) -> Paged | None:

@@ -127,7 +127,7 @@ def list_nodes(
             empty = "no unknown machine has asked for a boot yet"
             screen.rows(client.get("machines"), MACHINE_COLUMNS, options.output, empty)
             return
-        nodes = client.get("nodes", label=label, profile=profile, phase=phase)
+        nodes = client.every("nodes", label=label, profile=profile, state=phase)
     if names:
         wanted = set(hosts(names))
         nodes = [n for n in nodes if n["name"] in wanted]

@@ -22,7 +22,7 @@ from pxeserver.api.access.login import Login, Peer
 from pxeserver.api.access.origin import SAFE, check_origin, check_token, csrf_token, from_this_host, read_form
 from pxeserver.api.access.passwords import Passwords
 from pxeserver.api.access.register import Register
-from pxeserver.api.access.who import NOBODY, Need, Role, Who, need_of
+from pxeserver.api.access.who import CSRF, NOBODY, WHO, Need, Role, Who, need_of
 from pxeserver.api.problems import Problem
 from pxeserver.live import Hall
 from pxeserver.storage.access import User
@@ -65,8 +65,8 @@ def guard(access: Access) -> Middleware:
             raise Problem(421, "not this server's name", "no name of it is in the Host header", step)
         known = await _identify(access, request)
         need = need_of(request.match_info.handler)
-        request["who"] = known.who
-        request["csrf"] = csrf_token(known.secret) if known.secret else ""
+        request[WHO] = known.who
+        request[CSRF] = csrf_token(known.secret) if known.secret else ""
         changes = request.method not in SAFE
         if changes:
             check_origin(request)
@@ -79,7 +79,7 @@ def guard(access: Access) -> Middleware:
         if changes:
             await read_form(request)
         if changes and known.secret:
-            await check_token(request, request["csrf"])
+            await check_token(request, request[CSRF])
         with _while_allowed(access, request, known.key):
             if not changes:
                 return await handler(request)

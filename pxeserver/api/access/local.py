@@ -13,7 +13,7 @@ from aiohttp.typedefs import Middleware
 
 from pxeserver.api.access import trail
 from pxeserver.api.access.origin import SAFE
-from pxeserver.api.access.who import Role, Who, need_of
+from pxeserver.api.access.who import WHO, Role, Who, need_of
 from pxeserver.live import Hall
 
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -38,7 +38,7 @@ def local(hall: Hall) -> Middleware:
     @web.middleware
     async def known(request: web.Request, handler: Next) -> web.StreamResponse:
         who = Who(caller(request), Role.ADMIN, kind="local", loopback=True, address="unix")
-        request["who"] = who
+        request[WHO] = who
         if request.method in SAFE:
             return await handler(request)
         return await trail.noted(hall, request, handler, who, need_of(request.match_info.handler))

@@ -103,6 +103,10 @@ class Who:
 
 
 NOBODY = Who("", Role.NOBODY, kind="nobody")
+WHO = web.RequestKey("who", Who)
+"""Of a request: who sent it."""
+CSRF = web.RequestKey("csrf", str)
+"""Of a request: what a change by its session has to carry; "" without a session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,5 +166,5 @@ def need_of(handler: object) -> Need:
 
 def who_of(request: web.BaseRequest) -> Who:
     """Who sent a request; NOBODY where no middleware has looked."""
-    found = request.get("who")
+    found = request.get(WHO)
     return found if isinstance(found, Who) else NOBODY

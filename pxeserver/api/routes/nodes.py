@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
-from pxeserver.api import checks
+from pydantic import Field
+
+from pxeserver.api import checks, cursor
 from pxeserver.api.access import limits
 from pxeserver.api.access.who import look, operate
+from pxeserver.api.node_list import NodeFilter, Row, States, key_of, select
 from pxeserver.api.problems import not_found
 from pxeserver.api.routes.node_detail import detail
-from pxeserver.api.routing import Call, Route
-from pxeserver.api.schemas.fields import Body, Name, merged
+from pxeserver.api.routing import Call, Part, Route
+from pxeserver.api.schemas.fields import merged
 from pxeserver.api.schemas.nodes import (
     Approval,
     MachineView,
@@ -28,14 +32,18 @@ from pxeserver.boot.identity import normal_code
 from pxeserver.boot.model import Node
 
 
-class NodeQuery(Body):
-    """Which nodes to list."""
+class NodeQuery(NodeFilter):
+    """Which nodes to list, and which part of them."""
 
-    label: str | None = None
-    """"key=value"."""
-    profile: Name | None = None
-    phase: str | None = None
-    """idle, armed, installing, installed or held, as `condition` says."""
+    phase: States | None = None
+    """The same as `state`."""
+    limit: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """So many at most; left away: all. `Link` names the next page, `X-Total-Count` has how many fit."""
+    offset: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    """Without so many from the beginning, or from `after`."""
+    after: Annotated[str, Field(max_length=2000)] | None = None
+    """Where the page before ended, as its `Link` has it: no node is missed or told twice where others come
+    or go meanwhile."""
 
 
 def view(call: Call, node: Node) -> NodeView:
@@ -43,27 +51,31 @@ def view(call: Call, node: Node) -> NodeView:
     return node_view(node, call.hall.nodes().state(node.id))
 
 
-def condition(node: NodeView) -> str:
-    """A node's state in one word: what matters most comes first."""
-    if node.hold or node.state.phase == "held":
-        return "held"
-    if node.state.phase == "installing":
-        return "installing"
-    return "armed" if node.armed else node.state.phase
-
-
-async def list_nodes(call: Call) -> Iterator[NodeView]:
-    """All nodes, or those that the query selects, by name."""
+async def list_nodes(call: Call) -> Part:
+    """All nodes, or those that the query selects, in its order."""
     query: NodeQuery = call.query
-    views = (view(call, node) for node in sorted(call.hall.nodes(), key=lambda n: n.name))
-    key, _, value = (query.label or "").partition("=")
-    return (
-        v
-        for v in views
-        if (not key or v.labels.get(key) == value)
-        and query.profile in (None, v.profile)
-        and query.phase in (None, condition(v))
-    )
+    query = query.model_copy(update={"state": query.state or query.phase})
+    rows, key, link = select(call, query), key_of(query), ""
+    order = (query.sort, query.down)
+    start = query.offset
+    if query.after is not None:
+        edge = cursor.read(query.after, order)
+        with cursor.checked():
+            start += _up_to(rows, edge, key, down=query.down)
+    end = len(rows) if query.limit is None else start + query.limit
+    if end < len(rows):
+        after = cursor.written(key(rows[end - 1]), order)
+        link = str(call.request.rel_url.without_query_params("offset").update_query(after=after))
+    return Part((node_view(row.node, row.state) for row in rows[start:end]), link, len(rows))
+
+
+def _up_to(
+    rows: list[Row], edge: tuple[Any, ...], key: Callable[[Row], tuple[Any, ...]], *, down: bool
+) -> int:
+    """How many of the sorted rows come before the edge, or are it."""
+    if down:
+        return len(rows) - bisect_left(rows[::-1], edge, key=key)
+    return bisect_right(rows, edge, key=key)
 
 
 async def show_node(call: Call) -> NodeDetail:

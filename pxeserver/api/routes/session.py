@@ -9,7 +9,7 @@ from aiohttp import web
 from pxeserver.api.access import guard
 from pxeserver.api.access.guard import COOKIE, COOKIE_ON_LOOPBACK, Access
 from pxeserver.api.access.origin import csrf_token
-from pxeserver.api.access.who import PUBLIC, Need, Role, Who
+from pxeserver.api.access.who import CSRF, PUBLIC, Need, Role, Who
 from pxeserver.api.problems import Problem
 from pxeserver.api.routing import Call, Route
 from pxeserver.api.schemas.access import LogIn, PasswordChange, RoleName, SessionView, SetupCodeView
@@ -27,7 +27,7 @@ def access(call: Call) -> Access:
 
 async def show(call: Call) -> SessionView:
     """Who asks, and what they may do."""
-    return session_view(call.who, call.request.get("csrf", ""))
+    return session_view(call.who, call.request.get(CSRF, ""))
 
 
 def session_view(who: Who, csrf: str) -> SessionView:
