@@ -80,7 +80,7 @@ def compared(saved: ScriptPreview | None, draft: ScriptPreview | None) -> dict[s
 
 async def newest(request: web.Request, shelf: Shelf) -> VersionView | None:
     """The newest version: who changed the record last."""
-    found = await versions.history(call(request), shelf)
+    found = await shelf.history(call(request))
     return found[0] if found else None
 
 
@@ -105,7 +105,7 @@ def version_pages(path: str, shelf: Shelf, need: Need) -> tuple[Page, ...]:
     plural = path.split("/")[1]
 
     async def page(request: web.Request) -> web.Response:
-        found = await versions.history(call(request), shelf)
+        found = await shelf.history(call(request))
         numbers = [version.version for version in found]
         given = {key: request.query.get(key, "") for key in ("old", "new")}
         if not all(given.values()):
@@ -135,6 +135,6 @@ def version_pages(path: str, shelf: Shelf, need: Need) -> tuple[Page, ...]:
         return redirect(request.path.removesuffix("/rollback"), said)
 
     return (
-        Page("GET", f"{path}/versions", page, look(shelf.noun)),
+        Page("GET", f"{path}/versions", page, look(shelf.area or shelf.noun)),
         Page("POST", f"{path}/rollback", back, need),
     )

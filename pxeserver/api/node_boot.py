@@ -11,9 +11,13 @@ from pxeserver.api.routes.node_detail import machine_of
 from pxeserver.api.routing import Call
 from pxeserver.api.schemas.fields import Body, Name, View
 from pxeserver.api.schemas.live import LiveBootView
+from pxeserver.boot import compose
 from pxeserver.boot.catalog import Catalog, NodeTable
+from pxeserver.boot.compose import attempt_url
 from pxeserver.boot.decision import base_url, boot_script
-from pxeserver.boot.model import Consent, Event, Ignore, Machine, Node, Profile
+from pxeserver.boot.model import Consent, Event, Ignore, Machine, Node, Policy, Profile
+from pxeserver.boot.plan import plan
+from pxeserver.boot.script import Menu
 from pxeserver.bootmenu import Menus
 
 _ATTEMPT = "x" * 10
@@ -78,10 +82,16 @@ def script_with(call: Call, node: Node | None, profile: Profile) -> ScriptPrevie
     return _script(call, machine_of(node), catalog, NodeTable([node]))
 
 
-def unknown_script(call: Call, catalog: Catalog) -> ScriptPreview:
-    """The script that an unknown machine with UEFI firmware would get."""
-    machine = Machine(mac=_SOME_MAC, arch=7, vendor="Example", product="Server")
-    return _script(call, machine, catalog, NodeTable())
+def menu_with(call: Call, node: Node | None, policy: Policy) -> Menu:
+    """The menu on the screen of a node, or of an unknown machine with UEFI firmware, under this policy, which
+    need not be stored.
+    """
+    catalog = replace(call.hall.catalog(), policy=policy)
+    machine = Machine(mac=_SOME_MAC, arch=7, vendor="Example", product="Server", address="192.0.2.50")
+    machine = machine if node is None else machine_of(node)
+    found = plan(machine, node, catalog, NodeTable([node] if node else []))
+    own = attempt_url(base_url(_address(call), policy.http_port), _ATTEMPT)
+    return _menus().arrange(compose.menu(machine, found, own, catalog))
 
 
 def _script(call: Call, machine: Machine, catalog: Catalog, nodes: NodeTable) -> ScriptPreview:

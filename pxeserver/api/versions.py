@@ -69,22 +69,26 @@ class Shelf:
     """A kind of record whose versions are kept."""
 
     noun: str
-    table: str
-    """Of the audit trail."""
-    record: Callable[[Call], Any]
-    """The stored record that the path names; Problem 404 where there is none."""
+    history: Callable[[Call], Awaitable[list[VersionView]]]
+    """The versions of the record that the path names, newest first; Problem 404 where there is none."""
     put: Callable[[Call, Mapping[str, Any]], Awaitable[BaseModel]]
     """Store a former body as an edit of the caller; raises what any edit of it raises."""
+    area: str = ""
+    """What scopes call it; its noun where this is empty."""
 
 
-async def history(call: Call, shelf: Shelf) -> list[VersionView]:
-    """The versions of the record, newest first."""
-    current = shelf.record(call)
-    async with call.hall.database.read() as connection:
-        trail = await Audit(connection).since(shelf.table, current.name, 0)
-    begun = [at for at, entry in enumerate(trail) if entry.verb in ("add", "remove")]
-    trail = trail[begun[-1] if begun else 0 :]
-    return _taken_back(trail[-MOST:], msgspec.to_builtins(current))
+def of_record(table: str, record: Callable[[Call], Any]) -> Callable[[Call], Awaitable[list[VersionView]]]:
+    """The history of records of this table of the trail; `record` finds the stored one that a path names."""
+
+    async def history(call: Call) -> list[VersionView]:
+        current = record(call)
+        async with call.hall.database.read() as connection:
+            trail = await Audit(connection).since(table, current.name, 0)
+        begun = [at for at, entry in enumerate(trail) if entry.verb in ("add", "remove")]
+        trail = trail[begun[-1] if begun else 0 :]
+        return _taken_back(trail[-MOST:], msgspec.to_builtins(current))
+
+    return history
 
 
 def _taken_back(trail: list[AuditRecord], newest: dict[str, Any]) -> list[VersionView]:
@@ -100,11 +104,12 @@ def _taken_back(trail: list[AuditRecord], newest: dict[str, Any]) -> list[Versio
 
 async def one(call: Call, shelf: Shelf, number: int) -> VersionView:
     """One version; 404 where it is not known."""
-    versions = await history(call, shelf)
+    versions = await shelf.history(call)
+    name = call.request.match_info.get("name", "")
     found = next((v for v in versions if v.version == number), None)
     if found is None:
-        why = f"{shelf.noun} {call.part('name')} has the versions {_spans(versions)}"
-        step = f"`pxeserver {shelf.noun} versions {call.part('name')}` shows them"
+        why = f"{shelf.noun} {name} has the versions {_spans(versions)}"
+        step = f"`pxeserver {shelf.noun} versions {name}` shows them"
         raise Problem(404, f"no version {number}", why, step)
     return found
 
@@ -164,7 +169,7 @@ def routes(path: str, shelf: Shelf, view: type[BaseModel], change: Need) -> tupl
     noun = shelf.noun
 
     async def versions(call: Call) -> list[VersionView]:
-        return await history(call, shelf)
+        return await shelf.history(call)
 
     async def difference(call: Call) -> DiffView:
         return await diff(call, shelf)
@@ -172,7 +177,7 @@ def routes(path: str, shelf: Shelf, view: type[BaseModel], change: Need) -> tupl
     async def back(call: Call) -> BaseModel:
         return await roll_back(call, shelf)
 
-    see, tag = look(noun), noun
+    see, tag = look(shelf.area or noun), shelf.area or noun
     return (
         Route(
             "GET",

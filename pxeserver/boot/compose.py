@@ -214,7 +214,7 @@ def menu(machine: Machine, found: Plan, own: str, catalog: Catalog) -> Menu:
     nothing.
     """
     entries = [Entry(LOCAL_CHOICE, "Start the local disk", None, "l")]
-    for profile in sorted(catalog.profiles.values(), key=lambda p: (p.title or p.name).casefold()):
+    for profile in menu_order(catalog):
         if may_choose(profile, machine, catalog):
             url = _choice_url(own, profile.name, machine)
             entries.append(Entry(profile.name, profile.title or profile.name, url))
@@ -239,6 +239,16 @@ def menu(machine: Machine, found: Plan, own: str, catalog: Catalog) -> Menu:
         layout="known" if node else "unknown",
         facts=tuple(facts.items()),
         keyboard=found.values.get("keyboard"),
+        default=catalog.policy.menu_default,
+    )
+
+
+def menu_order(catalog: Catalog) -> list[Profile]:
+    """All profiles in the order of menus: those that the policy puts first, then by their texts."""
+    first = {name: place for place, name in enumerate(catalog.policy.menu_order)}
+    last = len(first)
+    return sorted(
+        catalog.profiles.values(), key=lambda p: (first.get(p.name, last), (p.title or p.name).casefold())
     )
 
 

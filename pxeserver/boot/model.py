@@ -372,6 +372,10 @@ class Policy:
     dry_run: bool = False
     menu_timeout: int = 30
     """Seconds until the menu for unknown machines falls through to the local disk."""
+    menu_order: tuple[str, ...] = ()
+    """Profiles that stand first in menus, in this order; the others follow by their texts."""
+    menu_default: str = "local"
+    """What a menu starts by itself: a profile, or "local", which stands in for a missing one."""
     relays: tuple[str, ...] = ()
     """Addresses or networks of DHCP relays (giaddr) that are answered."""
     subnets: tuple[Subnet, ...] = ()

@@ -289,7 +289,7 @@ def _menu(menu: Menu, number: int, script: Script) -> list[str]:
     if menu.keyboard:
         lines.insert(0, f"set keymap {encode_name(menu.keyboard)} ||")
     entries: list[tuple[str, Entry]] = []
-    default = ""
+    default = wanted = ""
     for row in menu.rows or menu.entries:
         if isinstance(row, Heading):
             lines.append(f"item --gap -- {encode_text(row.text)}".rstrip())
@@ -297,10 +297,12 @@ def _menu(menu: Menu, number: int, script: Script) -> list[str]:
         label = f"m{number}x{len(entries)}"
         entries.append((label, row))
         default = default or (label if row.url is None else "")
+        wanted = wanted or (label if menu.default and row.name == menu.default else "")
         key = f"--key {row.key} " if re.fullmatch(r"[a-z0-9]", row.key) else ""
         lines.append(f"item {key}{label} {encode_text(row.title) or encode_text(row.name) or label}")
     leave = f"m{number}local"
     wait = f"--timeout {int(menu.seconds) * 1000} " if menu.seconds else ""
+    default = wanted or default
     preset = f"--default {default} " if default else ""
     lines.append(f"choose {wait}{preset}choice && goto ${{choice}} || goto {leave}")
     for label, entry in entries:

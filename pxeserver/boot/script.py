@@ -144,7 +144,7 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Menu:
-    """A menu. The first local entry is its default and runs after `seconds` (0: it waits for a key).
+    """A menu. Its default runs after `seconds` (0: it waits for a key).
 
     `layout` names the template that arranges it and `facts` are what that template may show; `rows` is what
     is shown, and while it is empty the entries stand alone.
@@ -158,6 +158,8 @@ class Menu:
     facts: tuple[tuple[str, str], ...] = ()
     rows: tuple[Heading | Entry, ...] = ()
     keyboard: str = ""
+    default: str = ""
+    """Name of the entry that runs after `seconds`; the first local one where no entry is called so."""
 
 
 Step = (

@@ -62,6 +62,13 @@ class PresentWorker:
         raise LookupError(address)
 
 
+class NoLoaders:
+    """A loaders' shelf that is empty."""
+
+    def kept(self) -> list[Loader]:
+        return []
+
+
 class MadeUp:
     """The site under test; `url` is where it is."""
 
@@ -113,7 +120,7 @@ class MadeUp:
         await self.hall.start()
         orders = ClusterOrders(Clusters(self.hall, SecretBox()))
         self.fleet = Fleet(self.hall, orders.clusters, orders)
-        shelf: Any = None
+        shelf: Any = NoLoaders()
         self.rooms = Rooms(
             self.hall, self.store, shelf, PresentWorker(), settings, time.time(), clusters=orders
         )

@@ -32,12 +32,13 @@ def _find(call: Call) -> Group:
 def _check(call: Call, group: Group) -> None:
     limits.group(call, group)
     checks.values(call, group.values)
-    fault = _selector_fault(group)
+    fault = selector_fault(group)
     if fault:
         raise Problem(422, "the selector is refused", fault, "Correct it", fields={"match": fault})
 
 
-def _selector_fault(group: Group) -> str:
+def selector_fault(group: Group) -> str:
+    """What is wrong with what a group selects by; "" where it is right."""
     match group.selector:
         case SelectorKind.SUBNET:
             try:
@@ -113,7 +114,7 @@ async def _put_back(call: Call, body: Mapping[str, Any]) -> GroupView:
     return await _changed(call, lambda _: msgspec.convert(body, Group))
 
 
-VERSIONS = versions.Shelf("group", "groups", _find, _put_back)
+VERSIONS = versions.Shelf("group", versions.of_record("groups", _find), _put_back)
 """Former states of groups."""
 
 

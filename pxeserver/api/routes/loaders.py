@@ -32,8 +32,11 @@ async def list_loaders(call: Call) -> list[LoaderView]:
 
 async def put_loader(call: Call) -> LoaderView:
     """Use a file of the store as the loader of one architecture."""
-    body: LoaderNew = call.body
-    arch = _arch(call)
+    return await use(call, _arch(call), call.body)
+
+
+async def use(call: Call, arch: int, body: LoaderNew) -> LoaderView:
+    """The same for an architecture that is not part of the path."""
     named = FileNamed(name=body.name, sha256=body.sha256, role="loader")
     found = await asyncio.to_thread(stored, call, named)
     loader = Loader(arch, found, body.source or f"added by {call.by}", body.version, body.licence)
@@ -49,7 +52,7 @@ async def remove_loader(call: Call) -> None:
     old = call.hall.catalog().loaders.get(arch)
     if old is None:
         raise not_found("loader", str(arch))
-    own = {loader.arch: loader for loader in await in_thread(call.rooms.loaders.kept)}.get(arch)
+    own = (await own_loaders(call)).get(arch)
     if own == old:
         step = f"`pxeserver loader add FILE --arch {arch}` puts another in its place"
         raise Problem(409, f"loader {arch} is not removed", "it is the server's own", step)
@@ -58,6 +61,11 @@ async def remove_loader(call: Call) -> None:
     if own is not None:
         async with call.hall.edit(SERVER) as edit:
             await edit.put_loader(own)
+
+
+async def own_loaders(call: Call) -> dict[int, Loader]:
+    """The loaders that the server has by itself, by architecture."""
+    return {loader.arch: loader for loader in await in_thread(call.rooms.loaders.kept)}
 
 
 def _arch(call: Call) -> int:

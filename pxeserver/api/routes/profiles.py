@@ -118,7 +118,7 @@ async def _put_back(call: Call, body: Mapping[str, Any]) -> ProfileView:
     return await _changed(call, lambda _: msgspec.convert(body, Profile))
 
 
-VERSIONS = versions.Shelf("profile", "profiles", _find, _put_back)
+VERSIONS = versions.Shelf("profile", versions.of_record("profiles", _find), _put_back)
 """Former states of profiles."""
 
 

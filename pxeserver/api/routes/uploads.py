@@ -85,6 +85,17 @@ async def _import(call: Call, body: ImportOrder) -> AsyncIterator[Mapping[str, A
         await asyncio.gather(working, return_exceptions=True)
 
 
+async def take(call: Call) -> FileView:
+    """Fetch a file without telling of its progress; it waits then until an image or a loader names it."""
+    body: ImportOrder = call.body
+    try:
+        file = await in_thread(lambda: _take(call, body, None))
+    except ImportFailed as error:
+        raise refused(error) from None
+    await asyncio.to_thread(call.rooms.store.uploads.keep, file, call.by)
+    return file_view(file)
+
+
 def _take(call: Call, body: ImportOrder, progress: Any) -> FileRef:
     store = call.rooms.store
     if body.url is not None:

@@ -26,6 +26,13 @@ from webadmin import add_pages
 sys.path.insert(0, str(Path(__file__).parents[1] / "postinstall"))  # fleet: nodes whose agents do as told
 
 
+class NoLoaders:
+    """A loaders' shelf that is empty."""
+
+    def kept(self):
+        return []
+
+
 @dataclass
 class Site:
     """The web admin under test."""
@@ -52,7 +59,7 @@ async def site(tmp_path):
     app = web.Application(middlewares=[problems, local(hall)])
     app.on_response_prepare.append(harden)
     orders = ClusterOrders(Clusters(hall, SecretBox()))
-    rooms = Rooms(hall, store, None, NoWorker(), settings, 0.0, clusters=orders)
+    rooms = Rooms(hall, store, NoLoaders(), NoWorker(), settings, 0.0, clusters=orders)
     add_pages(app, rooms)
     client = TestClient(TestServer(app))
     await client.start_server()

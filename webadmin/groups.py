@@ -1,0 +1,211 @@
+"""Groups: what each selects, which values it gives, and what changes for the nodes that it matches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from pxeserver.api import checks
+from pxeserver.api.access.who import look, operate
+from pxeserver.api.problems import Problem, ProblemView, as_problems
+from pxeserver.api.routes import groups
+from pxeserver.api.routes.node_detail import machine_of
+from pxeserver.api.routing import Call, revision
+from pxeserver.api.schemas.catalog import GroupChange, GroupNew, GroupView, group_view
+from pxeserver.boot.architectures import ARCH_NAMES
+from pxeserver.boot.model import Group, Node, SelectorKind
+from pxeserver.boot.values import KEYS, matches, resolve, sort_groups
+from webadmin import catalog
+from webadmin.fields import Fields, faults_of, labels_of, labels_text
+from webadmin.render import language_of, redirect, render
+from webadmin.routing import Nav, Page, call, checked, wants_fragment
+
+NEW = "-"
+"""Stands in a path for a group that is not there yet; no group can have this name."""
+SELECTORS = {
+    "label": "Label of the node",
+    "subnet": "Network of the machine",
+    "mac-prefix": "Beginning of the MAC address",
+    "vendor": "Beginning of the vendor's name",
+    "arch": "Architecture",
+}
+"""From the most to the least specific: the order in which they win."""
+_AT_ONCE = 2000
+"""Nodes that are looked at before others have their turn."""
+
+
+async def _matching(asked: Call, group: Group) -> list[Node]:
+    """The nodes that a group selects now."""
+    found = []
+    for number, node in enumerate(list(asked.hall.nodes()), 1):
+        if matches(group, machine_of(node), node):
+            found.append(node)
+        if number % _AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return found
+
+
+async def page(request: web.Request) -> web.Response:
+    """All groups, in order of precedence, with how many nodes each matches."""
+    asked = call(request)
+    stored = sort_groups(asked.hall.catalog().groups)
+    counts = {group.name: len(await _matching(asked, group)) for group in stored}
+    found = [group_view(group) for group in reversed(stored)]
+    return render(request, "catalog/groups.html", groups=found, counts=counts, selectors=SELECTORS)
+
+
+async def form(request: web.Request) -> web.Response:
+    """A group's form."""
+    if request.match_info.get("name", NEW) == NEW:
+        return await _form(request, {"selector": "label"})
+    return await _form(request, _fields(await groups.show_group(call(request))))
+
+
+async def save(request: web.Request) -> web.Response:
+    """Store what the form says; refused where somebody else has changed the group meanwhile."""
+    fields = await catalog.form_of(request)
+    name = request.match_info.get("name", NEW)
+    try:
+        told = _told(fields, name)
+        with as_problems():
+            if name == NEW:
+                await groups.add_group(call(request, body=checked(GroupNew, told)))
+            else:
+                stored = await groups.show_group(call(request))
+                del told["name"]
+                for key in ("values", "labels"):
+                    told[key] = catalog.wanted_values(getattr(stored, key), told[key])
+                body = checked(GroupChange, told)
+                await groups.change_group(call(request, body=body, seen=fields.get("seen", "")))
+    except Problem as problem:
+        view, more = catalog.refusal(problem), {}
+        if problem.status == 409 and name != NEW:
+            now = _fields(await groups.show_group(call(request)))
+            more = {
+                "conflict": catalog.conflict(now, fields),
+                "newest": await catalog.newest(request, groups.VERSIONS),
+            }
+            fields = {**fields, "seen": now["seen"]}
+        return await _form(request, fields, view, **more)
+    name = fields["name"].strip() if name == NEW else name
+    return redirect(f"/groups/{name}", language_of(request).text("Saved"))
+
+
+async def preview(request: web.Request) -> web.Response:
+    """Which nodes the form, which is not saved, would match, and what it would change for them."""
+    fields = await catalog.form_of(request)
+    if not wants_fragment(request):
+        return await _form(request, fields)
+    return render(request, "catalog/group-preview.html", **await _shown(request, fields))
+
+
+async def _shown(request: web.Request, fields: Mapping[str, str]) -> dict[str, Any]:
+    asked, name = call(request), request.match_info.get("name", NEW)
+    try:
+        told = checked(GroupNew, _told({**fields, "name": fields.get("name", "").strip() or "new"}, name))
+        draft = Group(
+            told.name, SelectorKind(told.selector), told.match, dict(told.values), dict(told.labels)
+        )
+        if fault := groups.selector_fault(draft):
+            raise Problem(422, "the selector is refused", fault, "Correct it", fields={"match": fault})
+        checks.values(asked, draft.values)
+    except Problem as problem:
+        if problem.status != 422:
+            raise
+        return {"wrong": problem.view.fields, "matched": [], "differs": []}
+    matched = await _matching(asked, draft)
+    return {"wrong": {}, "matched": matched, "differs": _differences(asked, draft, matched)}
+
+
+def _differences(asked: Call, draft: Group, matched: list[Node]) -> list[tuple[str, str, str, str]]:
+    """(node, value, before, after) for the first nodes whose settled values change."""
+    stored = asked.hall.catalog()
+    others = tuple(group for group in stored.groups if group.name != draft.name)
+    new = type(stored)(
+        stored.version,
+        stored.policy,
+        stored.profiles,
+        sort_groups((*others, draft)),
+        stored.images,
+        stored.loaders,
+    )
+    before = next((group for group in stored.groups if group.name == draft.name), None)
+    nodes = {node.id: node for node in matched}
+    if before is not None:
+        nodes |= {
+            n.id: n for n in asked.hall.nodes() if n.id not in nodes and matches(before, machine_of(n), n)
+        }
+    found = []
+    for node in nodes.values():
+        machine = machine_of(node)
+        old, now = resolve(machine, node, stored), resolve(machine, node, new)
+        found += [
+            (node.name, key, old.get(key), now.get(key)) for key in KEYS if old.get(key) != now.get(key)
+        ]
+        if len(found) > catalog.OFFERED:
+            break
+    return found[: catalog.OFFERED]
+
+
+def _fields(view: GroupView) -> dict[str, str]:
+    fields = {"name": view.name, "selector": view.selector, "match": view.match}
+    return (
+        fields
+        | {"labels": labels_text(view.labels), "seen": revision(view)}
+        | catalog.values_fields(view.values)
+    )
+
+
+def _told(fields: Mapping[str, str], name: str) -> dict[str, Any]:
+    told: dict[str, Any] = {key: fields.get(key, "").strip() for key in ("name", "selector", "match")}
+    told["name"] = told["name"] if name == NEW else name
+    return told | {"values": catalog.values_of(fields), "labels": labels_of(fields.get("labels", ""))}
+
+
+async def _form(
+    request: web.Request, fields: dict[str, str], problem: ProblemView | None = None, **more: Any
+) -> web.Response:
+    name = request.match_info.get("name", NEW)
+    return render(
+        request,
+        "catalog/group.html",
+        status=problem.status if problem else 200,
+        name="" if name == NEW else name,
+        fields=Fields(fields),
+        problem=problem,
+        faults=faults_of(problem),
+        selectors=SELECTORS,
+        architectures=ARCH_NAMES,
+        profiles=sorted(call(request).hall.catalog().profiles),
+        keys={key: about for key, about in KEYS.items() if key != "profile"},
+        **await _shown(request, fields),
+        **{"conflict": [], "newest": None, **more},
+    )
+
+
+async def remove(request: web.Request) -> web.Response:
+    """Remove a group, once it has been asked for."""
+    name = (await groups.show_group(call(request))).name
+    if request.method == "GET":
+        return render(request, "catalog/remove.html", noun="group", name=name, back=f"/groups/{name}")
+    with as_problems():
+        await groups.remove_group(call(request))
+    return redirect("/groups", language_of(request).text("{name} is removed", name=name))
+
+
+_CHANGE = operate("group", within_labels=True)
+PAGES = (
+    Page("GET", "/groups", page, look("group"), Nav("Groups", "groups", 52, section="What boots", key="r")),
+    Page("GET", "/groups/-/add", form, _CHANGE),
+    Page("POST", "/groups/-/add", save, _CHANGE),
+    Page("POST", "/groups/-/preview", preview, look("group")),
+    Page("GET", "/groups/{name}", form, look("group")),
+    Page("POST", "/groups/{name}", save, _CHANGE),
+    Page("POST", "/groups/{name}/preview", preview, look("group")),
+    Page("GET", "/groups/{name}/remove", remove, _CHANGE),
+    Page("POST", "/groups/{name}/remove", remove, _CHANGE),
+    *catalog.version_pages("/groups/{name}", groups.VERSIONS, _CHANGE),
+)
