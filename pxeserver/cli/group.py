@@ -8,6 +8,7 @@ from pxeserver.cli import records, screen
 from pxeserver.cli.options import DEFAULT, Options, Yes, noun, pairs
 from pxeserver.cli.records import Labels
 from pxeserver.cli.screen import column
+from pxeserver.cli.versions import add_versions
 
 app = noun("group", "Groups: values for all machines that a selector matches.")
 Selector = Literal["arch", "vendor", "mac-prefix", "subnet", "label"]
@@ -88,3 +89,6 @@ def set_values(
 def remove(*names: str, yes: Yes = False, options: Options = DEFAULT) -> int:
     """Remove groups."""
     return records.removed("groups", names, f"Remove group {', '.join(names)}?", options, yes=yes)
+
+
+add_versions(app, "groups")

@@ -12,6 +12,7 @@ from pxeserver.cli.client import Failure
 from pxeserver.cli.options import DEFAULT, Options, Yes, noun, pairs
 from pxeserver.cli.records import Labels
 from pxeserver.cli.screen import column
+from pxeserver.cli.versions import add_versions
 
 app = noun("profile", "Profiles: what to boot, by name.")
 Kind = Literal["local", "kernel", "efi", "script", "chain", "discovery", "disk", "menu"]
@@ -159,3 +160,6 @@ def set_values(
 def remove(*names: str, yes: Yes = False, options: Options = DEFAULT) -> int:
     """Remove profiles that nothing uses."""
     return records.removed("profiles", names, f"Remove profile {', '.join(names)}?", options, yes=yes)
+
+
+add_versions(app, "profiles")

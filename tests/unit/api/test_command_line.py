@@ -256,3 +256,13 @@ async def test_an_image_is_built_here(cli, server):
     assert "no mirror can be reached" in done.err and "next:" in done.err
     done = await cli("image", "build", "other", code=1)
     assert "it builds: sys" in done.err
+
+
+async def test_versions_of_a_profile(cli):
+    await cli("profile", "add", "p", "--kind", "local", "--title", "one")
+    await cli("profile", "set", "p", "--title", "two")
+    assert [v["version"] for v in (await cli("profile", "versions", "p", "-o", "json")).json()] == [2, 1]
+    assert "+title: two" in (await cli("profile", "diff", "p", "1")).out
+    await cli("profile", "rollback", "p", "1")
+    assert (await cli("profile", "show", "p", "-o", "json")).json()["title"] == "one"
+    assert "no version 9" in (await cli("profile", "rollback", "p", "9", code=1)).err
