@@ -18,7 +18,7 @@ from webadmin.catalogues import Language
 
 MOST = 8
 """Members that are drawn; of more it is told how many there are."""
-_LEFT, _COLUMN, _GAP, _RIGHT = 210, 138, 14, 12
+_LEFT, _COLUMN, _GAP, _RIGHT = 236, 138, 14, 12
 _HEADER, _SWITCH, _VNET, _ADDRESS, _VOLUME, _PROJECT = 66, 24, 42, 24, 46, 26
 _MOST_PROJECTS = 8
 
@@ -139,7 +139,7 @@ class _Sketch:
     def _label(self, name: str, about: str, y: float, kind: str = "name") -> None:
         self.on.words.append(Words(10, y + (0 if about else 4), short(name, 28), kind))
         if about:
-            self.on.words.append(Words(10, y + 15, short(about, 34), "about"))
+            self.on.words.append(Words(10, y + 15, short(about, 38), "about"))
 
     def _across(self, height: float, kind: str) -> None:
         self.on.boxes.append(Box(4, self.y, self.right + _RIGHT - 8, height, kind))
@@ -191,7 +191,7 @@ class _Sketch:
         y = self.y + 14
         about = vnet.subnet or self.speech.text("frames only")
         if vnet.gateway:
-            about += f" → {vnet.gateway.rpartition('.')[2]}{' NAT' if vnet.nat else ''}"
+            about += f" · gateway .{vnet.gateway.rpartition('.')[2]}{' · NAT' if vnet.nat else ''}"
         if vnet.reach:
             about += f" ⇄ {', '.join(vnet.reach)}"
         self._label(f"{vnet.name} · VLAN {vnet.vlan}", about, y)
