@@ -22,10 +22,10 @@ from pxeserver.servers.http_target import route
 
 FEW, MANY = 10, 20_000
 LIMITS = {
-    "offer": 140,
-    "short offer": 105,
+    "offer": 124,
+    "short offer": 90,
     "repeated offer": 10,
-    "script": 158,
+    "script": 68,
     "tftp block": 7,
     "tftp window": 7,
     "http route": 12,

@@ -60,12 +60,17 @@ def waiting(turn: Turn, base: str, attempt: str, machine: Machine, choice: str =
     boot, or for the menu's entry `choice`. While it sleeps it asks nobody, so no time-out runs.
     """
     own = attempt_url(base, attempt)
-    about = f", about {turn.expected} s" if turn.expected is not None else ""
-    said = f"pxeserver: others load their systems; this machine is number {turn.place} of {turn.of}{about}."
     again: Step = Identify(f"{own}/boot.ipxe")
     if choice:
         again = RunScript(_choice_url(own, choice, machine), f"menu entry {choice}")
-    return Script((Say(said), Pause(turn.seconds), again), attempt, AfterFailure.REBOOT)
+    return Script((*told(turn), again), attempt, AfterFailure.REBOOT)
+
+
+def told(turn: Turn) -> tuple[Say, Pause]:
+    """The machine's place on its screen, and its sleep."""
+    about = f", about {turn.expected} s" if turn.expected is not None else ""
+    said = f"pxeserver: others load their systems; this machine is number {turn.place} of {turn.of}{about}."
+    return Say(said), Pause(turn.seconds)
 
 
 def download_size(found: Plan, catalog: Catalog) -> int:

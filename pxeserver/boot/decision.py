@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from pxeserver.boot import compose
+from pxeserver.boot import compose, forms
 from pxeserver.boot.admission import Turn
 from pxeserver.boot.architectures import arch_name, family
 from pxeserver.boot.attempts import ATTEMPT_ID, Attempt, Stage
@@ -148,16 +148,21 @@ class ScriptChoice:
 Arrange = Callable[[Menu], Menu]
 
 
+_FORMS = forms.Forms()
+"""What is the same in the scripts of many machines; they would be the same without it."""
+
+
 def hello_script(base: str, attempt: str) -> str:
     """The script that comes back with the machine's facts; it changes nothing, and any request may have
     it.
     """
-    return render(compose.hello(base, attempt))
+    return forms.hello(base, attempt) or render(compose.hello(base, attempt))
 
 
 def waiting_script(turn: Turn, base: str, attempt: str, machine: Machine, choice: str = "") -> str:
     """The script of a machine that has to wait before it may load."""
-    return render(compose.waiting(turn, base, attempt, machine, choice))
+    known = None if choice else forms.waiting(turn, base, attempt)
+    return known or render(compose.waiting(turn, base, attempt, machine, choice))
 
 
 def boot_script(
@@ -207,9 +212,12 @@ def _written(
     """The plan's script as text. What cannot be written is explained on the screen, and then changes no
     state.
     """
+    booting = found.action in (Action.BOOT, Action.INSTALL)
     try:
-        script = compose.script(machine, found, base, attempt, catalog)
-        text = render(arranged(script, arrange))
+        text, size = (_FORMS.write(machine, found, base, attempt, catalog) if booting else None) or (
+            render(arranged(compose.script(machine, found, base, attempt, catalog), arrange)),
+            compose.download_size(found, catalog) if booting else 0,
+        )
     except ValueError as error:
         name = found.profile.name if found.profile else ""
         why = f"profile {name}: {error}" if name else str(error)
@@ -219,7 +227,6 @@ def _written(
     records = found.records
     if found.action is Action.LOCAL:
         records = (*records, (EventKind.LOCAL_BOOT, {"method": found.local.method.value}))
-    size = compose.download_size(found, catalog) if found.action in (Action.BOOT, Action.INSTALL) else 0
     return ScriptChoice(text, found, records, size)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pxeserver.boot.catalog import NodeTable
 from pxeserver.boot.model import Machine, Node
@@ -89,6 +90,8 @@ _BAD_SERIALS = frozenset(
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_TEXTS = 4096
+"""Texts whose judgement is kept: each is asked for several times within one request."""
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -120,6 +123,7 @@ class Conflict:
 Identity = Known | Unknown | Conflict
 
 
+@lru_cache(_TEXTS)
 def valid_uuid(text: str | None) -> str | None:
     """The UUID in lower case, or None where it is missing, malformed or one of the placeholders vendors
     ship.
@@ -131,6 +135,7 @@ def valid_uuid(text: str | None) -> str | None:
     return None if digits == digits[:2] * 16 else uuid  # all bytes the same: 0, f and other fillers
 
 
+@lru_cache(_TEXTS)
 def valid_serial(text: str | None) -> str | None:
     """The serial number without blanks around it, or None where it is missing or a placeholder."""
     serial = (text or "").strip()
@@ -140,6 +145,7 @@ def valid_serial(text: str | None) -> str | None:
     return serial
 
 
+@lru_cache(_TEXTS)
 def valid_mac(text: str | None) -> str | None:
     """The MAC address in lower case with colons, or None where it is missing, malformed, zero or a group
     address.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import lru_cache
 
 from pxeserver.boot.architectures import arch_name, default_efi_file, is_uefi
 from pxeserver.boot.catalog import Catalog, NodeTable
@@ -78,9 +79,15 @@ def local_disk(machine: Machine, values: Values) -> LocalDisk:
     BIOS goes on after a loader that ends; UEFI goes on only after one that failed, and opens its setup
     after a success.
     """
-    uefi = machine.platform == "efi" or (machine.platform == "" and is_uefi(machine.arch))
-    file = default_efi_file(machine.arch)
-    method = _LOCAL_METHODS.get(values.get("local_boot"))
+    return _local_disk(machine.platform, machine.arch, values.get("local_boot"))
+
+
+@lru_cache(256)
+def _local_disk(platform: str, arch: int | None, wanted: str) -> LocalDisk:
+    """Few in number, and in every plan."""
+    uefi = platform == "efi" or (platform == "" and is_uefi(arch))
+    file = default_efi_file(arch)
+    method = _LOCAL_METHODS.get(wanted)
     if method is not None:
         return LocalDisk(method, file)
     return LocalDisk(LocalMethod.EXIT1 if uefi else LocalMethod.EXIT, file)
@@ -252,13 +259,21 @@ def _of_profile(base: Plan, machine: Machine, profile: Profile, catalog: Catalog
     """The plan for a profile that may run now: its files have to be there and fit the machine."""
     match profile.kind:
         case ProfileKind.LOCAL:
-            return replace(base, profile=profile, action=Action.LOCAL)
+            return _acting(base, profile, Action.LOCAL)
         case ProfileKind.MENU:
-            return replace(base, profile=profile, action=Action.MENU)
+            return _acting(base, profile, Action.MENU)
     fault = missing(profile, catalog) or misfit(profile, machine, catalog)
     if fault:
         return _refused(replace(base, profile=profile), f"profile {profile.name}: {fault}")
-    return replace(base, profile=profile, action=Action.BOOT)
+    return _acting(base, profile, Action.BOOT)
+
+
+def _acting(base: Plan, profile: Profile, action: Action) -> Plan:
+    """The plan with this profile and action. As `replace` has it, for a fraction: each script comes by."""
+    return Plan(
+        action, base.why, base.values, base.local, profile, base.node, base.code, base.reason, base.warnings,
+        base.records,
+    )  # fmt: skip
 
 
 def missing(profile: Profile, catalog: Catalog) -> str:

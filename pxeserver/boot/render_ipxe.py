@@ -148,15 +148,29 @@ def render(script: Script) -> str:
     return "\n".join(lines) + "\n"
 
 
+def lines_of(steps: Iterable[Say | Pause]) -> list[str]:
+    """The lines of steps that need nothing of the script they stand in."""
+    return [say(step.text) if isinstance(step, Say) else _sleep(step) for step in steps]
+
+
+def _sleep(step: Pause) -> str:
+    return f"sleep {int(step.seconds)}"
+
+
+def say(text: str) -> str:
+    """The line that shows a text."""
+    return f"echo {encode_text(text)}"
+
+
 def _step(step: Step, number: int, script: Script) -> list[str]:
     """The lines of one step. Labels carry the step's number, so that they are unique."""
     match step:
         case Say():
-            return [f"echo {encode_text(step.text)}"]
+            return [say(step.text)]
         case Wait():
             return [_wait(step.seconds, step.text)]
         case Pause():
-            return [f"sleep {int(step.seconds)}"]
+            return [_sleep(step)]
         case ConfigureNetwork():
             return _network(number, script)
         case Identify():

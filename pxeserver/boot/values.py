@@ -150,7 +150,11 @@ class Values:
 
     def get(self, key: str) -> str:
         """The value that holds; KeyError for a key that no layer has."""
-        return self._layer(key).values[key]
+        for layer in reversed(self.layers):  # as _layer does, without the call: it is asked for very often
+            values = layer.values
+            if key in values:
+                return values[key]
+        raise KeyError(key)
 
     def origin(self, key: str) -> str:
         """Where it comes from: "default", "site policy", "profile NAME", "group NAME", "node NAME",

@@ -53,7 +53,7 @@ def clean_name(raw: bytes | str) -> str | None:
     if len(raw) > NAME_LIMIT or "\\" in raw or not raw.isprintable():
         return None
     steps = [step for step in raw.split("/") if step]
-    if not steps or any(step in (".", "..") for step in steps):
+    if not steps or "." in steps or ".." in steps:
         return None
     return "/".join(steps)
 

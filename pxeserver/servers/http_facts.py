@@ -28,7 +28,9 @@ def fields_of(query: str) -> dict[str, str]:
         name, _, value = part.partition("=")
         if not value:
             continue
-        name, value = _plain(name)[:_TEXT], _plain(value)[:512]
+        if "%" in part or "+" in part:
+            name, value = _plain(name), _plain(value)
+        name, value = name[:_TEXT], value[:512]
         if name not in fields:
             shown = value if value.isprintable() else "".join(c for c in value if c.isprintable())
             fields[name] = shown.strip()
@@ -36,7 +38,7 @@ def fields_of(query: str) -> dict[str, str]:
 
 
 def _plain(text: str) -> str:
-    return unquote_plus(text, errors="replace") if "%" in text or "+" in text else text
+    return unquote_plus(text, errors="replace")
 
 
 def machine_of(fields: dict[str, str], mac: str, address: str) -> Machine:

@@ -13,12 +13,15 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from pxeserver.boot.attempts import Attempt
-from pxeserver.boot.model import Interface
+from pxeserver.boot.model import Interface, Site, Subnet
 from pxeserver.neighbour import neighbour_mac
 from pxeserver.servers.plane import Plane
 
 Neighbour = Callable[[str, str], str | None]
 """The MAC address behind an interface's name and an IPv4 address; None where the kernel has none."""
+
+_KEPT = 20_000
+"""Addresses whose link is kept: as many as there are boots at once."""
 
 
 class Senders:
@@ -27,6 +30,10 @@ class Senders:
     def __init__(self, plane: Plane, neighbour: Neighbour = neighbour_mac) -> None:
         self._plane = plane
         self._neighbour = neighbour
+        self._site: Site | None = None
+        self._subnets: tuple[Subnet, ...] = ()
+        self._links: dict[str, str] = {}
+        """The links of addresses that have asked, for that site and those networks."""
 
     def stranger(self, attempt: Attempt, peer: str) -> str:
         """The MAC address of a neighbour that is not this attempt's machine; "" where it is, or cannot be
@@ -54,10 +61,19 @@ class Senders:
         """What carries the bytes to this address: the name of our interface, or the configured network behind
         a router; "" for any other.
         """
+        site, subnets = self._plane.site(), self._plane.catalog().policy.subnets
+        if site is not self._site or subnets is not self._subnets or len(self._links) >= _KEPT:
+            self._site, self._subnets, self._links = site, subnets, {}
+        name = self._links.get(peer)
+        if name is None:
+            name = self._links[peer] = self._link(peer, subnets)
+        return name
+
+    def _link(self, peer: str, subnets: tuple[Subnet, ...]) -> str:
         interface = self._interface(peer)
         if interface is not None:
             return interface.name
-        address, subnets = _number(peer), self._plane.catalog().policy.subnets
+        address = _number(peer)
         if address is None:
             return ""
         return next((subnet.network for subnet in subnets if _within(address, subnet.network)), "")
