@@ -53,6 +53,12 @@ def _text(event: Event, name: str) -> str | None:
     return found[:256] if isinstance(found, str) and found else None
 
 
+def _times(event: Event) -> int:
+    """How often it asked: a storm's repetitions are told together, with their number."""
+    told = event.detail.get("times", 1)
+    return int(told) if event.kind is EventKind.DISCOVERED and isinstance(told, int) and told > 0 else 0
+
+
 class Seen:
     """Unknown machines of one batch, by code, in order of appearance."""
 
@@ -71,7 +77,7 @@ class Seen:
                 # machine would be a machine of its own, and take a node's place.
                 continue
             if event.kind in _TELLING and event.node_id is None and valid_mac(event.mac):
-                self.add(machine_in(event), event.at, times=int(event.kind is EventKind.DISCOVERED))
+                self.add(machine_in(event), event.at, times=_times(event))
 
     def add(self, machine: Machine, at: float, *, times: int = 0) -> None:
         """Add a machine, unless it is a node or in conflict with some."""

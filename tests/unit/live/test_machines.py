@@ -48,6 +48,14 @@ async def test_unknown_machines_are_listed_with_what_they_told(
     await again.close()
 
 
+async def test_repetitions_told_together_count_as_many(hall: Hall, event) -> None:
+    appear(hall, event, 1)
+    appear(hall, event, 1, times=40)
+    appear(hall, event, 1, times="many")
+    await hall.settled()
+    assert [machine.count for machine in hall._memory.machines.values()] == [41]
+
+
 async def test_an_approved_machine_is_a_node(hall: Hall, event, link) -> None:
     appear(hall, event, 1)
     appear(hall, event, 2)
