@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,19 @@ def test_the_time_out_leads_to_the_local_disk(values: dict[str, str], line: str)
     assert line in text.splitlines()
     assert ":m0x0\ngoto m0local\n" in text
     assert text.endswith(":m0local\nexit 1\n")
+
+
+def test_the_policy_puts_entries_first_and_says_what_starts_by_itself(
+    commands: Callable[[str], list[Any]],
+) -> None:
+    policy = replace(CATALOG.policy, menu_order=("shell", "gone", "live"), menu_default="live")
+    text = menu_text(catalog=replace(CATALOG, policy=policy))
+    rows = items(text, commands)
+    at = rows.index("Start the local disk")
+    assert rows[at:] == ["Start the local disk", "shell", "Live", "A live system", "discovery"]
+    assert "choose --timeout 30000 --default m0x2 choice && goto ${choice} || goto m0local" in text
+    missing = replace(CATALOG, policy=replace(policy, menu_default="install"))
+    assert "--default m0x0 choice" in menu_text(catalog=missing), "the disk stands in for what no menu has"
 
 
 def write(tmp_path: Path, text: str) -> Menus:
