@@ -66,7 +66,7 @@ run: $(VENV)/.run ## start the server on this machine's network (ARGS="--help" s
 try: $(VENV)/.lab ## a private network with the server and one virtual machine, to play with
 	@exec $(PY) -m pxeserver.lab try $(ARGS)
 
-demo: $(VENV)/.lab ## three virtual machines of different firmware boot before your eyes
+demo: $(VENV)/.lab ## three virtual machines of different firmware boot before your eyes, in the web admin too
 	@exec $(PY) -m pxeserver.lab demo $(ARGS)
 
 demo-cluster: $(VENV)/.lab ## three empty virtual machines become a cluster before your eyes

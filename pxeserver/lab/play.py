@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from pxeserver.lab.doorway import Doorway, open_browser
 from pxeserver.lab.firmware import Firmware
 from pxeserver.lab.machine import Machine
 from pxeserver.lab.network import BOOT_ADDRESS
@@ -33,11 +34,16 @@ The server runs at {BOOT_ADDRESS} on a private network; one machine stands besid
 
 
 def demo(console: Console, seconds: float, picture: Path | None = None) -> int:
-    """Boot machines of different firmware into the discovery system while their steps are shown; 1 where one
-    did not come up within `seconds`. `picture` is an SVG file for the end of it.
+    """Boot machines of different firmware into the discovery system while their steps are shown, here and in
+    the web admin; 1 where one did not come up within `seconds`. `picture` is an SVG file for the end of it.
     """
-    with Playground(fresh=True, say=console.print) as ground:
+    with Playground(fresh=True, say=console.print) as ground, Doorway(ground.lab.boot) as doorway:
         ground.wait_ready()
+        opened = open_browser(doorway.link)
+        console.print(
+            f"Web admin, logged in as demo{' (your browser opens it)' if opened else ''}: {doorway.link}",
+            soft_wrap=True,
+        )
         machines = [ground.add(kind) for kind in DEMO]
         console.print(
             f"Three machines are switched on: {', '.join(m.spec.firmware.value for m in machines)}."
@@ -53,6 +59,9 @@ def demo(console: Console, seconds: float, picture: Path | None = None) -> int:
         result = _summary(console, machines, times)
         if picture is not None:
             _draw(ground, machines, times, picture)
+        if sys.stdin.isatty():
+            with contextlib.suppress(EOFError, KeyboardInterrupt):
+                console.input(f"Machines and web admin stay until Enter: http://localhost:{doorway.port}")
         return result
 
 

@@ -182,6 +182,22 @@ def page(open_page: Opener) -> Watched:
 
 
 @pytest.fixture
+def page_of(browser: Any) -> Iterator[Callable[[str], Watched]]:
+    """A watched page of a server that this host reaches: page_of("http://localhost:8080")."""
+    contexts, pages = [], []
+
+    def opened(home: str) -> Watched:
+        contexts.append(browser.new_context(viewport={"width": 1440, "height": 900}, locale="en"))
+        pages.append(watch(contexts[-1], home))
+        return pages[-1]
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert not (faults := [fault for page in pages for fault in page.faults]), faults
+
+
+@pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """A real server in a namespace, started, with its admin plane; machines on a cable beside it."""
     if os.geteuid() != 0:
