@@ -14,15 +14,23 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from aiohttp import web
 
 from pxeserver import api
+from pxeserver.api.access.demo import Demo
+from pxeserver.api.access.guard import Access
 from pxeserver.api.access.headers import harden
+from pxeserver.api.access.hosts import Hosts
 from pxeserver.api.access.local import local
+from pxeserver.api.access.login import Login
+from pxeserver.api.access.passwords import Passwords
+from pxeserver.api.access.register import Register
 from pxeserver.api.application import PREFIX, ROUTES, problems
+from pxeserver.api.rooms import Certificate
 from pxeserver.api.routing import Rooms, attach
 from pxeserver.boot.model import (
     Event,
@@ -39,6 +47,7 @@ from pxeserver.boot.model import (
 from pxeserver.config import Settings
 from pxeserver.imagestore.store import Store
 from pxeserver.live import Hall
+from pxeserver.notices import Post, Targets
 from pxeserver.postinstall.clusters import Clusters
 from pxeserver.postinstall.orders import ClusterOrders
 from pxeserver.storage.secretbox import SecretBox
@@ -124,6 +133,7 @@ class MadeUp:
         self.rooms = Rooms(
             self.hall, self.store, shelf, PresentWorker(), settings, time.time(), clusters=orders
         )
+        self.rooms = replace(self.rooms, **self._trust())
         app = web.Application(middlewares=[problems, local(self.hall)])
         app.on_response_prepare.append(harden)
         attach(app, ROUTES, self.rooms, PREFIX)
@@ -135,6 +145,20 @@ class MadeUp:
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await self._runner.setup()
         await web.SockSite(self._runner, sock).start()
+
+    def _trust(self) -> dict[str, Any]:
+        """Users, a certificate, and somebody to tell of alarms."""
+        passwords = Passwords()
+        register = Register(self.hall, Demo(self._folder / "access"), passwords, time.time)
+        login = Login(register, passwords)
+        names = ("pxe.example.org", "10.77.0.2", "127.0.0.1")
+        ends, digest = time.time() + 300 * 86_400, ":".join(["5A"] * 32)
+        shown = Certificate(digest, names, ends, "pxeserver authority", "made up", digest)
+        return {
+            "access": Access(self.hall, register, login, passwords, Hosts(())),
+            "certificate": lambda: shown,
+            "notices": Post(Targets(self.hall, SecretBox()), server="made-up"),
+        }
 
     async def _stop(self) -> None:
         await self._runner.cleanup()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -98,14 +99,22 @@ async def change_policy(call: Call) -> PolicyView:
     if body.unknown is not None and body.unknown.startswith("profile:"):
         checks.profile(call, body.unknown.removeprefix("profile:"))
     checks.values(call, body.values or {})
-    changes: dict[str, Any] = body.model_dump(exclude_none=True, exclude={"values"})
+    changes: dict[str, Any] = body.model_dump(exclude_none=True, exclude={"values", "reset"})
     if body.unknown is not None:
         changes["unknown_chosen"] = True
     async with call.hall.edit(call.by) as edit:
         policy = call.hall.catalog().policy
         changed = replace(policy, **changes, values=merged(policy.values, body.values))
+        changed = replace(changed, **_from_file(call, body.reset))
         await edit.set_policy(changed)
     return _policy(changed)
+
+
+def _from_file(call: Call, names: Sequence[str]) -> dict[str, Any]:
+    """What the configuration file says of these."""
+    base = call.rooms.settings.policy_model()
+    known = {name: getattr(base, name) for name in names}
+    return known | ({"unknown_chosen": base.unknown_chosen} if "unknown" in known else {})
 
 
 async def backup(call: Call) -> web.StreamResponse:

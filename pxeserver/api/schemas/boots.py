@@ -84,6 +84,10 @@ class PolicyChange(Body):
     dry_run: bool | None = None
     menu_timeout: Annotated[int, Field(ge=0, le=3600)] | None = None
     values: ValueChanges | None = None
+    reset: Annotated[
+        tuple[Literal["unknown", "dry_run", "menu_timeout", "values"], ...], Field(max_length=4)
+    ] = ()
+    """These are to be again as the configuration file says."""
 
 
 class SubnetView(View):
