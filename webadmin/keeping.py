@@ -6,7 +6,6 @@ import asyncio
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from aiohttp import web
 
@@ -90,7 +89,7 @@ async def take(request: web.Request) -> web.StreamResponse:
 async def restore(request: web.Request) -> web.Response:
     """Go back to a backup: asked for first, with what becomes of the rest."""
     said, name = language_of(request).text, request.match_info["name"]
-    question: tuple[Any, ...] = (
+    question: tuple[str, str, str, str] = (
         said("Restore {name}?", name=name),
         said(
             "Nodes, groups, profiles, images, users and settings become those of the backup. The database"

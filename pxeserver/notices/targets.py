@@ -80,6 +80,8 @@ def check_address(host: str) -> None:
     except ValueError:
         return
     address = getattr(address, "ipv4_mapped", None) or address
+    if address.is_loopback:
+        return  # Python counts ::1 as reserved
     if address.is_link_local or address.is_multicast or address.is_unspecified or address.is_reserved:
         raise ValueError(f"{host} is a link-local, multicast or reserved address")
 

@@ -160,6 +160,18 @@ def test_what_is_shown_of_an_address():
     assert check_url("apprise", "tgram://bottoken/chat") == "tgram://…"
 
 
+@pytest.mark.parametrize(
+    "host", ["localhost", "127.0.0.1", "[::1]", "10.77.0.9", "hooks.example.org", "[fd00::1]"]
+)
+def test_this_host_and_private_networks_may_be_asked(host):
+    check_url("webhook", f"http://{host}:8000/x")
+
+
+async def test_a_receiver_is_found_by_its_name(post, targets, target_of, receiver):
+    await targets.put(target_of(receiver.url.replace("127.0.0.1", "localhost")), "t", "add", {})
+    assert (await post.test("ops")).ok
+
+
 async def test_a_name_that_leads_to_a_forbidden_address_is_not_asked(post, targets, target_of, monkeypatch):
     async def metadata(self, host, port=0, family=0):
         return [
