@@ -18,7 +18,7 @@ from webadmin.catalogues import Language
 
 MOST = 8
 """Members that are drawn; of more it is told how many there are."""
-_LEFT, _COLUMN, _GAP, _RIGHT = 236, 138, 14, 12
+_LEFT, _COLUMN, _GAP, _RIGHT = 198, 122, 12, 12
 _HEADER, _SWITCH, _VNET, _ADDRESS, _VOLUME, _PROJECT = 66, 24, 42, 24, 46, 26
 _MOST_PROJECTS = 8
 
@@ -57,7 +57,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A text; `anchor` is start or middle."""
+    """A text; `anchor` is start, middle or end."""
 
     x: float
     y: float
@@ -139,7 +139,7 @@ class _Sketch:
     def _label(self, name: str, about: str, y: float, kind: str = "name") -> None:
         self.on.words.append(Words(10, y + (0 if about else 4), short(name, 28), kind))
         if about:
-            self.on.words.append(Words(10, y + 15, short(about, 38), "about"))
+            self.on.words.append(Words(10, y + 15, short(about, 36), "about"))
 
     def _across(self, height: float, kind: str) -> None:
         self.on.boxes.append(Box(4, self.y, self.right + _RIGHT - 8, height, kind))
@@ -155,7 +155,7 @@ class _Sketch:
                 Box(x, y, _COLUMN, end - y, "member" if known else "member unknown", member.name)
             )
             self.on.lines.append(Line(x + _COLUMN / 2, site, x + _COLUMN / 2, y, "card"))
-            name = short(member.name, 17) or text("the next one")
+            name = short(member.name, 15) or text("the next one")
             self.on.words.append(Words(x + 10, y + 21, name, "who"))
             role = text(member.role) if member.role else text("not known yet")
             self.on.words.append(Words(x + 10, y + 38, role, "about"))
@@ -166,7 +166,7 @@ class _Sketch:
             told = (
                 text("and {n} more", n=self.more)
                 if self.more
-                else short(self.outline.select, 20) or text("nobody yet")
+                else short(self.outline.select, 15) or text("nobody yet")
             )
             self.on.words.append(Words(x + 10, y + 21, told, "who"))
         self.y = end
@@ -179,7 +179,8 @@ class _Sketch:
         height = _SWITCH + len(vnets) * _VNET + sum(map(len, lying)) * _ADDRESS
         self._across(height, "switch")
         kind = self.speech.text("the members' cards") if switch.uplink else self.speech.text("internal")
-        self.on.words.append(Words(10, self.y + 17, short(f"{switch.name} · {kind}", 34), "switch"))
+        self.on.words.append(Words(10, self.y + 17, switch.name, "switch"))
+        self.on.words.append(Words(_LEFT - 16, self.y + 17, kind, "about", "end"))
         self.y += _SWITCH
         for vnet, addresses in zip(vnets, lying, strict=True):
             self._vnet(vnet)
@@ -191,7 +192,7 @@ class _Sketch:
         y = self.y + 14
         about = vnet.subnet or self.speech.text("frames only")
         if vnet.gateway:
-            about += f" · gateway .{vnet.gateway.rpartition('.')[2]}{' · NAT' if vnet.nat else ''}"
+            about += f" · gw .{vnet.gateway.rpartition('.')[2]}{' · NAT' if vnet.nat else ''}"
         if vnet.reach:
             about += f" ⇄ {', '.join(vnet.reach)}"
         self._label(f"{vnet.name} · VLAN {vnet.vlan}", about, y)

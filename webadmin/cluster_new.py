@@ -73,8 +73,10 @@ async def submitted(request: web.Request) -> web.Response:
 
 async def preview(request: web.Request) -> web.Response:
     """What the form comes to, while it is filled in."""
-    seen = await look_at(request, await _read(request))
-    return render(request, "clusters/preview.html", seen=seen, **drawn(request, seen))
+    fields = await _read(request)
+    seen = await look_at(request, fields)
+    as_file = fields.get("mode") == "file"
+    return render(request, "clusters/preview.html", seen=seen, as_file=as_file, **drawn(request, seen))
 
 
 async def apply(request: web.Request) -> web.Response:
@@ -172,6 +174,7 @@ async def _form(
         "clusters/new.html",
         status=status if refused else 200,
         fields=Fields(fields),
+        as_file=fields.get("mode") == "file",
         rows=rows,
         seen=shown,
         refused=refused,

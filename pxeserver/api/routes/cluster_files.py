@@ -27,6 +27,8 @@ MOST = 200
 
 async def candidates(call: Call) -> list[CandidateView]:
     """The nodes that have an agent, in the order in which they claimed; then those that have none yet."""
+    if call.rooms.clusters is None:
+        return []
     found = await orders(call).candidates(MOST)
     return [candidate_view(one, joined=joined) for one, joined in found]
 

@@ -3,10 +3,13 @@
 import asyncio
 import html
 import re
+from types import SimpleNamespace
 
 import pytest
 from fleet import THREE, Fleet
 
+from pxeserver.api.access.who import Role
+from pxeserver.api.schemas.clusters import HealingView, MemberView, StatusView
 from pxeserver.postinstall.polls import Drifted
 
 HX = {"HX-Request": "true"}
@@ -231,3 +234,70 @@ async def test_stacks_are_deployed_changed_rolled_back_and_taken_away(site, flee
         site, "/clusters/lab/deploy", {"kind": "compose", "name": "x", "node": "n9", "file": "a"}, 422
     )
     assert "n9 is no member" in page and "names no services" in page
+
+
+# ---------------------------------------------------------------------------------------------- states
+
+
+def status_of(state="ready", healing=None, nodes=()):
+    """A status as the API gives it."""
+    return StatusView(
+        name="lab", state=state, version=1, leader="n1", done=0, wanted=0, notes=("waiting for n9",),
+        healing=healing, nodes=nodes,
+    )  # fmt: skip
+
+
+def member_of(name, state="ready", **more):
+    """A member without steps."""
+    about = {"role": "worker", "standing": "active", "address": "10.77.0.9", "leader": False, "seen": None}
+    return MemberView(
+        name=name, state=state, steps=(), drift=(), drift_at=None, frozen="", **{**about, **more}
+    )
+
+
+@pytest.mark.parametrize(
+    ("entries", "behind", "told"),
+    [
+        (12, ("n3",), "Volume shared: 12 entries wait to be healed (n3)"),
+        (1, (), "Volume shared: one entry waits to be healed"),
+        (-1, (), "Volume shared: it cannot be told what waits to be healed"),
+        (0, (), "Volume shared: every copy is whole"),
+    ],
+)
+async def test_how_far_the_volume_has_healed_is_told(site, fleet, monkeypatch, entries, behind, told):
+    await fleet.apply()
+    status = status_of("checking", HealingView(volume="shared", entries=entries, behind=behind))
+
+    async def given(call):
+        return status
+
+    monkeypatch.setattr("webadmin.clusters.clusters.status", given)
+    text = await site.get("/clusters/lab", **HX)
+    assert told in text
+    assert "nothing was heard since the server started" in text and "waiting for n9" in text
+
+
+async def test_of_many_members_those_that_need_a_look_are_drawn_whole(site, fleet, monkeypatch):
+    await fleet.apply()
+    nodes = [member_of(f"m{k:02}") for k in range(20)]
+    nodes[17] = member_of("m17", "failed")
+    nodes[19] = member_of("m19", "away", seen=1.0)
+
+    async def given(call):
+        return status_of(nodes=tuple(nodes))
+
+    monkeypatch.setattr("webadmin.clusters.clusters.status", given)
+    text = await site.get("/clusters/lab?member=m15", **HX)
+    drawn = re.findall(r'<h2 id="m-(m\d+)"', text)
+    assert drawn[:3] == ["m15", "m17", "m19"] and len(drawn) == 12
+    assert 'href="/clusters/lab?member=m14"' in text
+
+
+async def test_who_may_only_look_sees_no_acts(site, fleet, monkeypatch):
+    await fleet.apply()
+    assert 'value="destroy"' in await site.get("/clusters/lab")
+    monkeypatch.setattr("pxeserver.api.access.local.Role", SimpleNamespace(ADMIN=Role.VIEWER))
+    text = await site.get("/clusters/lab")
+    assert 'value="destroy"' not in text and "n1" in text
+    assert "/clusters/new" not in await site.get("/clusters")
+    assert 'class="primary"' not in await site.get("/clusters/lab/stacks")
