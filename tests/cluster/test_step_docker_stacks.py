@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,14 @@ def test_each_node_answers_and_a_second_apply_changes_nothing(shop: Nodes) -> No
     before = index(shop, "shop_web")
     shop.apply("n1", "stacks", want())
     assert index(shop, "shop_web") == before
+
+
+def test_a_network_knows_the_tasks_that_run_on_it(shop: Nodes) -> None:
+    """What the step looks at to find tasks that run and that nobody can reach."""
+    told = json.loads(docker(shop, "n1", "network", "inspect", "--verbose", "shop_inside"))[0]
+    known = {task["Name"].rpartition(".")[2] for task in told["Services"]["shop_side"]["Tasks"]}
+    run = docker(shop, "n1", "service", "ps", "-q", "--no-trunc", "-f", "desired-state=running", "shop_side")
+    assert told["Peers"] and known == set(run.split()), told
 
 
 def test_what_was_changed_by_hand_is_found_and_put_back(shop: Nodes) -> None:

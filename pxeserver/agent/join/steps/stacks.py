@@ -20,6 +20,7 @@ from pxeserver.agent.join.command import need, run
 from pxeserver.agent.join.step import Drift, Facts, StepFailed, Tell, Want
 from pxeserver.agent.join.steps import swarm
 from pxeserver.agent.join.steps.engine import Engine, QuorumLost
+from pxeserver.agent.join.steps.swarm_bindings import Bindings, start_again
 
 RECORD = "deployed.json"
 STACK = "com.docker.stack.namespace"
@@ -27,7 +28,7 @@ DEPLOY_SECONDS = 120.0
 STEADY_SECONDS = 300.0
 """Until every service of a stack has to run as often as it should."""
 GONE_SECONDS = 60.0
-_POLL = 1.0
+_POLL = 2.0
 Service = dict[str, Any]
 
 
@@ -108,14 +109,15 @@ class Stacks:
         return drift + [Drift(f"service {service}", "none", "there") for service in spare]
 
     def _missing(self, name: str) -> list[Drift]:
-        """Services of which less runs than should."""
-        return [
-            Drift(
-                f"tasks of {service['Spec']['Name']}", f"{_desired(service)} running", str(_running(service))
-            )
-            for service in self._services(name)
-            if not _stands(service)
-        ]
+        """Services of which less runs than should, or is found by others."""
+        drift, bindings = [], Bindings(self._engine)
+        for service in self._services(name):
+            what = f"tasks of {service['Spec']['Name']}"
+            if not _stands(service):
+                drift.append(Drift(what, f"{_desired(service)} running", str(_running(service))))
+            elif late := bindings.lost(service)[0]:
+                drift.append(Drift(what, "known to their networks", f"{len(late)} unknown"))
+        return drift
 
     def _services(self, name: str) -> list[Service]:
         try:
@@ -158,7 +160,7 @@ class Stacks:
                     why = f"{status.get('Message', 'paused')}\n{self._faults([service])}"
                     raise StepFailed(f"service {service['Spec']['Name']}: {why}")
             waiting = [service for service in services if not _stands(service)]
-            if not waiting:
+            if not waiting and not (waiting := self._unknown(services, tell)):
                 return
             now = ", ".join(f"{s['Spec']['Name']} {_running(s)}/{_desired(s)}" for s in waiting)
             if now != told:
@@ -167,6 +169,18 @@ class Stacks:
             if time.monotonic() > end:
                 raise StepFailed(f"stack {stack['name']} does not come up: {now}\n{self._faults(waiting)}")
             time.sleep(_POLL)
+
+    def _unknown(self, services: list[Service], tell: Tell) -> list[Service]:
+        """Services with tasks that run unknown to their networks; after too long they are started again."""
+        bindings, found = Bindings(self._engine), []
+        for service in services:
+            late, early = bindings.lost(service)
+            if late:
+                tell(f"{service['Spec']['Name']} runs and its networks do not know it: starting it again")
+                start_again(self._engine, service)
+            if late or early:
+                found.append(service)
+        return found
 
     def _faults(self, services: list[Service]) -> str:
         """What the newest tasks of these services say."""
