@@ -1,11 +1,13 @@
 """The admin plane on loopback, with cheap password hashes."""
 
+import asyncio
+import io
 import sys
 from pathlib import Path
 
 import pytest
 
-from pxeserver import admin
+from pxeserver import admin, cli
 from pxeserver.api.access.passwords import Passwords
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -22,3 +24,18 @@ def cheap_hashes(monkeypatch):
 async def plane(tmp_path):
     async with running(tmp_path) as plane:
         yield plane
+
+
+@pytest.fixture
+def run(plane, monkeypatch, capsys):
+    """`await run("user", "list")`: what it printed; `typed` is the standard input."""
+    monkeypatch.setenv("PXESERVER_SOCKET", plane.socket)
+
+    async def call(*words, typed="", code=0):
+        monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+        done = await asyncio.to_thread(cli._run, list(words), False)
+        out, err = capsys.readouterr()
+        assert done == code, (words, out, err)
+        return out + err
+
+    return call

@@ -1,30 +1,12 @@
 """`pxeserver user` and `pxeserver token` against the real API."""
 
-import asyncio
-import io
 import json
 
 import pytest
 
-from pxeserver import cli
 from pxeserver.cli import user as user_module
 
 GOOD = "correct horse battery"
-
-
-@pytest.fixture
-def run(plane, monkeypatch, capsys):
-    """`await run("user", "list")`: what it printed; `typed` is the standard input."""
-    monkeypatch.setenv("PXESERVER_SOCKET", plane.socket)
-
-    async def call(*words, typed="", code=0):
-        monkeypatch.setattr("sys.stdin", io.StringIO(typed))
-        done = await asyncio.to_thread(cli._run, list(words), False)
-        out, err = capsys.readouterr()
-        assert done == code, (words, out, err)
-        return out + err
-
-    return call
 
 
 async def test_users(plane, run):
