@@ -99,7 +99,10 @@ class Watch:
     async def _listen(self) -> None:
         while True:
             async for _, event in self._sources.hall.watch():
-                self.take(event)
+                try:
+                    self.take(event)
+                except Exception:
+                    log.exception("an alarm is missing", extra={"mac": event.mac})
 
     async def _every(self, seconds: float, work: Callable[[], object]) -> None:
         while True:

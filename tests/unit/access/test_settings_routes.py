@@ -1,4 +1,4 @@
-"""Notifications, settings and backups through the API and the command line: who may, and what stays secret."""
+"""Notifications, settings and backups by API and command line: who may, and what stays secret."""
 
 import json
 
