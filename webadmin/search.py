@@ -10,7 +10,9 @@ from urllib.parse import quote
 from aiohttp import web
 
 from pxeserver.api.access.who import look
+from pxeserver.api.routes import clusters
 from pxeserver.api.routing import Call
+from pxeserver.hostlist import fold
 from webadmin.render import NAVIGATION, language_of, redirect, render
 from webadmin.routing import Page, call
 
@@ -28,10 +30,11 @@ class Hit:
     url: str
 
 
-def found(asked: Call, text: str) -> list[Hit]:
+async def found(asked: Call, text: str) -> list[Hit]:
     """What has this text in its name or its addresses; things whose name begins with it first."""
     wanted = text.casefold()
-    hits: list[Hit] = []
+    known = [one for one in await clusters.list_clusters(asked) if wanted in one.name][:MOST]
+    hits = [Hit("cluster", one.name, fold(one.members), f"/clusters/{one.name}") for one in known]
     for source in (_nodes, _machines, _things):
         hits.extend(islice(source(asked, wanted), MOST))
     return sorted(hits, key=lambda hit: (not hit.name.casefold().startswith(wanted), hit.kind, hit.name))
@@ -67,7 +70,7 @@ def _things(asked: Call, wanted: str) -> Iterator[Hit]:
 async def page(request: web.Request) -> web.Response:
     """The list of hits; as JSON for the palette."""
     text = request.query.get("q", "").strip()[:100]
-    hits = found(call(request), text) if text else []
+    hits = await found(call(request), text) if text else []
     if "application/json" in request.headers.get("Accept", ""):
         speech = language_of(request)
         rows = [asdict(hit) | {"label": speech.text(hit.kind)} for hit in hits]

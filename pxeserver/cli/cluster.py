@@ -284,6 +284,26 @@ def check(name: str, /, *nodes: str, options: Options = DEFAULT) -> None:
 
 
 @app.command
+def add(
+    name: str,
+    /,
+    *nodes: str,
+    yes: Yes = False,
+    wait: Wait = False,
+    options: Options = DEFAULT,
+) -> int:
+    """Let nodes in as members beside those that the cluster's file names: `cluster add lab n4`.
+
+    Parameters
+    ----------
+    nodes
+        Names or ranges. One that had left is taken back.
+    """
+    with options.client() as client:
+        return carry_out(client, options, {"add": hosts(nodes)}, name, yes=yes, wait=wait)
+
+
+@app.command
 def stop(name: str, /, *, options: Options = DEFAULT) -> None:
     """Begin nothing more and leave what is at work; `cluster apply NAME` goes on."""
     with options.client() as client:

@@ -78,7 +78,8 @@ async def test_projects_of_one_name_on_two_members_have_files_of_their_own(serve
 async def test_members_are_added_only_where_the_file_names_them(server: Server) -> None:
     await server.fleet.add("n1", "n2", "n3", "n4", "n5")
     await server.fleet.apply()
-    await server.ok("POST", "/clusters/lab/change", {"add": ["n4"]})
+    out, _ = await server.cli("cluster", "add", "lab", "n4", "--yes")
+    assert "identity" in out
     shown = await server.ok("GET", "/clusters/lab")
     assert (shown["members"], shown["adjusted"]["add"]) == (["n1", "n2", "n3", "n4"], ["n4"])
     await server.ok("POST", "/clusters/lab/change", {"remove": ["n4"]})

@@ -54,6 +54,7 @@ async def test_the_list_shows_health_and_how_far(site, fleet):
     text = await site.get("/clusters", **HX)
     assert "<html" not in text
     assert 'href="/clusters/lab"' in text and "working" in text and "n[1-3]" in text and "3 managers" in text
+    assert 'href="/clusters/lab"' in await site.get("/search?q=LA")
     fleet.work()
     await fleet.until(fleet.ready, PATIENCE)
     assert '<span class="badge ok">ready</span>' in await site.get("/clusters", **HX)
