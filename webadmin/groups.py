@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from aiohttp import web
@@ -33,16 +35,20 @@ SELECTORS = {
     "arch": "Architecture",
 }
 """From the most to the least specific: the order in which they win."""
-_AT_ONCE = 2000
+COMPARED = 500
+"""Nodes whose values a preview settles, before and after."""
+_AT_ONCE = 1000
 """Nodes that are looked at before others have their turn."""
 
 
-async def _matching(asked: Call, group: Group) -> list[Node]:
-    """The nodes that a group selects now."""
-    found = []
+async def _matching(asked: Call, *groups: Group) -> dict[str, list[Node]]:
+    """The nodes that each group selects now, by the group's name."""
+    found: dict[str, list[Node]] = {group.name: [] for group in groups}
     for number, node in enumerate(list(asked.hall.nodes()), 1):
-        if matches(group, machine_of(node), node):
-            found.append(node)
+        machine = machine_of(node)
+        for group in groups:
+            if matches(group, machine, node):
+                found[group.name].append(node)
         if number % _AT_ONCE == 0:
             await asyncio.sleep(0)
     return found
@@ -52,7 +58,7 @@ async def page(request: web.Request) -> web.Response:
     """All groups, in order of precedence, with how many nodes each matches."""
     asked = call(request)
     stored = sort_groups(asked.hall.catalog().groups)
-    counts = {group.name: len(await _matching(asked, group)) for group in stored}
+    counts = {name: len(nodes) for name, nodes in (await _matching(asked, *stored)).items()}
     found = [group_view(group) for group in reversed(stored)]
     return render(request, "catalog/groups.html", groups=found, counts=counts, selectors=SELECTORS)
 
@@ -115,38 +121,26 @@ async def _shown(request: web.Request, fields: Mapping[str, str]) -> dict[str, A
     except Problem as problem:
         if problem.status != 422:
             raise
-        return {"wrong": problem.view.fields, "matched": [], "differs": []}
-    matched = await _matching(asked, draft)
-    return {"wrong": {}, "matched": matched, "differs": _differences(asked, draft, matched)}
+        return {"wrong": problem.view.fields, "matched": [], "differs": [], "compared": COMPARED}
+    stored = next((group for group in asked.hall.catalog().groups if group.name == name), None)
+    matched = (await _matching(asked, draft))[draft.name]
+    left = (await _matching(asked, stored))[name] if stored is not None else []
+    differs = _differences(asked, draft, {node.id: node for node in (*matched, *left)}.values())
+    return {"wrong": {}, "matched": matched, "differs": differs, "compared": COMPARED}
 
 
-def _differences(asked: Call, draft: Group, matched: list[Node]) -> list[tuple[str, str, str, str]]:
-    """(node, value, before, after) for the first nodes whose settled values change."""
+def _differences(asked: Call, draft: Group, nodes: Iterable[Node]) -> list[tuple[str, str, str, str]]:
+    """(node, value, before, after) where the settled values of the first of these nodes change."""
     stored = asked.hall.catalog()
-    others = tuple(group for group in stored.groups if group.name != draft.name)
-    new = type(stored)(
-        stored.version,
-        stored.policy,
-        stored.profiles,
-        sort_groups((*others, draft)),
-        stored.images,
-        stored.loaders,
-    )
-    before = next((group for group in stored.groups if group.name == draft.name), None)
-    nodes = {node.id: node for node in matched}
-    if before is not None:
-        nodes |= {
-            n.id: n for n in asked.hall.nodes() if n.id not in nodes and matches(before, machine_of(n), n)
-        }
+    others = (group for group in stored.groups if group.name != draft.name)
+    new = replace(stored, groups=sort_groups((*others, draft)))
     found = []
-    for node in nodes.values():
+    for node in islice(nodes, COMPARED):
         machine = machine_of(node)
         old, now = resolve(machine, node, stored), resolve(machine, node, new)
         found += [
             (node.name, key, old.get(key), now.get(key)) for key in KEYS if old.get(key) != now.get(key)
         ]
-        if len(found) > catalog.OFFERED:
-            break
     return found[: catalog.OFFERED]
 
 

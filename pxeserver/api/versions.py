@@ -47,13 +47,20 @@ class DiffQuery(Body):
     new: Number
 
 
+class FieldChange(View):
+    """One field in two versions."""
+
+    old: Any
+    new: Any
+
+
 class DiffView(View):
     """What differs between two versions."""
 
     old: int
     new: int
-    fields: dict[str, tuple[Any, Any]]
-    """Before and after, of each field that differs."""
+    fields: dict[str, FieldChange]
+    """Those that differ."""
     lines: tuple[str, ...]
     """The same as a unified diff."""
 
@@ -134,7 +141,7 @@ def compared(old: VersionView, new: VersionView) -> DiffView:
         f"version {new.version}",
         lineterm="",
     )
-    differs = {name: (old.body.get(name), new.body.get(name)) for name in fields}
+    differs = {name: FieldChange(old=old.body.get(name), new=new.body.get(name)) for name in fields}
     return DiffView(old=old.version, new=new.version, fields=differs, lines=tuple(lines))
 
 

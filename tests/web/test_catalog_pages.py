@@ -3,10 +3,14 @@
 import base64
 import hashlib
 import re
+import threading
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from pxeserver.boot.model import Group, Image, Profile, ProfileKind, SelectorKind
+from pxeserver.imagestore.download import Limits
 
 PATHS = (
     "/profiles",
@@ -182,3 +186,33 @@ def test_a_wrong_checksum_is_said_and_nothing_is_left(site, page):
     assert site.store.uploads.all() == []
     assert list(site.store.blobs) == []
     page.wait_for_selector("#files >> text=No file is here yet")
+
+
+class Shop(BaseHTTPRequestHandler):
+    """Serves one file."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(BYTES)))
+        self.end_headers()
+        self.wfile.write(BYTES)
+
+    def log_message(self, *words):
+        """Nothing is told."""
+
+
+def test_the_server_fetches_a_file(site, page, monkeypatch):
+    monkeypatch.setattr(site.store, "add_url", partial(site.store.add_url, limits=Limits(allow_local=True)))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Shop) as shop:
+        threading.Thread(target=shop.serve_forever, daemon=True).start()
+        page.go("/images/-/add")
+        page.fill("#f-url", f"http://127.0.0.1:{shop.server_port}/pool/initrd.img?x=1")
+        page.select_option("#f-role", "initrd")
+        page.click("#fetch button")
+        page.wait_for_selector(f"#files code[title='{SUM}']")
+        page.fill("#f-url", f"http://127.0.0.1:{shop.server_port}/vmlinuz")
+        page.fill("#f-sha256", "0" * 64)
+        page.click("#fetch button")
+        page.wait_for_selector("#fetched >> text=expected 000000")
+        shop.shutdown()
+    assert [(u.name, u.role, u.done) for u in site.store.uploads.all()] == [("initrd.img", "initrd", True)]

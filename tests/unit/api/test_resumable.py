@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 
 DATA = b"kernel " * 20_000
 SHA = hashlib.sha256(DATA).hexdigest()
@@ -79,7 +80,8 @@ async def test_versions_through_the_api(server):
     assert (newest["version"], newest["changed"]) == (2, ["in_menu", "title", "values"])
     assert (first["body"]["in_menu"], first["body"]["values"]) == (False, {})
     told = await server.ok("GET", "/profiles/p/diff?old=1&new=2")
-    assert told["fields"]["title"] == ["one", "two"] and "+values.console: tty0" in told["lines"]
+    assert told["fields"]["title"] == {"old": "one", "new": "two"}
+    assert "+values.console: tty0" in told["lines"]
     assert (await server.ok("POST", "/profiles/p/rollback", {"version": 1}))["title"] == "one"
     assert [v["version"] for v in await server.ok("GET", "/profiles/p/versions")] == [3, 2, 1]
     assert (await server.call("POST", "/profiles/p/rollback", {"version": 7}))[0] == 404
@@ -101,3 +103,14 @@ async def test_a_rollback_is_checked_as_any_edit(server):
     await server.ok("DELETE", "/images/debian")
     status, problem = await server.call("POST", "/profiles/p/rollback", {"version": 1})
     assert status == 422 and "no image debian" in problem["why"]
+
+
+async def test_what_waits_for_its_image_is_not_swept_away_with_another(server):
+    one = (await begin(server))["id"]
+    await send(server, one, 0, DATA)
+    await server.ok("POST", f"/uploads/{one}/finish")
+    path = server.store.blobs.path_of(SHA)
+    os.utime(path, (0, 0))
+    await server.image("other")
+    await server.ok("DELETE", "/images/other")
+    assert path.exists()

@@ -49,6 +49,7 @@ function way(holder, name, stop) {
       row.querySelector("button")?.remove();
       text.textContent = said;
       row.dataset.tone = "fail";
+      row.setAttribute("role", "alert");
     },
   };
 }
