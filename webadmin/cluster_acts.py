@@ -42,12 +42,12 @@ async def act(request: web.Request) -> web.Response:
         return await _at_once(request, wanted, shown)
     if wanted not in ACTS:
         raise Problem(422, "no act is chosen", "the form names none", "Choose one", fields={"act": "unknown"})
-    if any(not fields.get(name, "").strip() for name in ASKING.get(wanted, ())):
+    if any(not form.names(fields.get(name, "")) for name in ASKING.get(wanted, ())):
         return await _asking(request, shown, fields)
     if wanted == "forget":
         return await _forget(request, shown, fields)
-    body = checked(ClusterChange, {**change_of(wanted, fields), "seen": fields.get("seen") or None})
     try:
+        body = checked(ClusterChange, {**change_of(wanted, fields), "seen": fields.get("seen") or None})
         with as_problems():
             if fields.get("go"):
                 return await _carry_out(request, shown, body)
@@ -110,7 +110,9 @@ async def _asking(
     plan: PlanView | None = None,
 ) -> web.Response:
     free = [one for one in await cluster_files.candidates(call(request)) if not one.cluster]
-    drained = shown.adjusted.get("drain", ())
+    drained, drifts = shown.adjusted.get("drain", ()), []
+    if fields.get("act") == "mend":
+        drifts = [(n.name, line) for n in (await clusters.status(call(request))).nodes for line in n.drift]
     return render(
         request,
         "cluster/act.html",
@@ -123,6 +125,7 @@ async def _asking(
         if fields.get("act") in ("drain", "undrain")
         else shown.members,
         free=free,
+        drifts=drifts,
         asking=ASKING.get(fields.get("act", ""), ()),
         problem=problem,
         faults=form.faults(problem.fields) if problem else [],

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from pxeserver.api.access.who import operate
+from pxeserver.api.access.who import look, operate
 from pxeserver.api.problems import Problem, as_problems
 from pxeserver.api.routes import cluster_files, clusters
 from pxeserver.api.schemas.cluster_outline import OutlineView
@@ -200,5 +200,5 @@ PAGES = (
     Page("POST", "/clusters/new", submitted, _NEED),
     Page("POST", "/clusters/new/preview", preview, _NEED),
     Page("POST", "/clusters/new/apply", apply, _NEED),
-    Page("GET", "/clusters/{name}/file", edit, _NEED),
+    Page("GET", "/clusters/{name}/file", edit, look("cluster")),
 )

@@ -85,6 +85,10 @@ async def test_drift_is_told(site, fleet):
     assert "One thing is not as it was applied" in text
     assert "docker: daemon.json" in text
     assert "<code>{x}</code>" in text
+    page = await post(site, "/clusters/lab/act", {"act": "mend"}, 200)
+    assert "<b>n1</b> docker: daemon.json" in page and "Nothing is to be changed" not in page
+    assert await post(site, "/clusters/lab/act", {**hidden(page), "go": "1"}) == "/clusters/lab"
+    await fleet.until(fleet.ready, PATIENCE)
 
 
 async def test_the_stream_tells_that_something_changed(site, fleet):
@@ -194,6 +198,8 @@ async def test_acts_are_asked_for_planned_and_carried_out(site, fleet):
     assert fleet.clusters.running["lab"].standing("n2") == "drained"
     page = await post(site, "/clusters/lab/act", {"act": "remove", "node": "n3"}, 422)
     assert "3 managers and 2 members" in page
+    assert "Replace a member" in await post(site, "/clusters/lab/act", {"act": "replace", "node": ","}, 200)
+    await post(site, "/clusters/lab/act", {"act": "replace", "node": "n3", "new": "n4 n5"}, 422)
     page = await post(site, "/clusters/lab/act", {"act": "replace", "node": "n3", "new": "n4"}, 200)
     await post(site, "/clusters/lab/act", {**hidden(page), "go": "1"})
     assert "n4" in fleet.clusters.running["lab"].layout.places
@@ -301,4 +307,6 @@ async def test_who_may_only_look_sees_no_acts(site, fleet, monkeypatch):
     text = await site.get("/clusters/lab")
     assert 'value="destroy"' not in text and "n1" in text
     assert "/clusters/new" not in await site.get("/clusters")
-    assert 'class="primary"' not in await site.get("/clusters/lab/stacks")
+    for page in ("stacks", "file"):
+        text = await site.get(f"/clusters/lab/{page}")
+        assert 'class="primary"' not in text and 'href="/clusters/lab/deploy"' not in text
