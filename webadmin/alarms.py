@@ -10,6 +10,7 @@ from pxeserver.api.access.who import Who
 from pxeserver.api.schemas.boots import StatusView
 from pxeserver.api.schemas.clusters import ClusterView
 from pxeserver.api.schemas.live import LiveBoots
+from webadmin import diagnoses
 from webadmin.catalogues import Language
 
 _CLUSTERS = {
@@ -90,13 +91,14 @@ def _boots(boots: LiveBoots, speech: Language) -> Iterable[Alarm]:
     kinds = Counter(boot.diagnosis for boot in stuck)
     for code, count in kinds.most_common(_MANY):
         one = next(boot for boot in stuck if boot.diagnosis == code)
-        seen, _, likely = one.text.partition(" Likely: ")
+        seen, likely = diagnoses.causes(speech, code, one.text)
         if count == 1:
             what = speech.text("{name} is stuck: {text}", name=one.node or one.mac, text=seen)
         else:
             what = speech.text("{n} machines are stuck alike: {text}", n=count, text=seen)
         why = speech.text("Likely: {causes}", causes=likely) if likely else ""
-        yield Alarm("fail", what, one.next_step, f"/boots/{one.id}" if count == 1 else "/boots", why)
+        step = diagnoses.told(speech, code, one.next_step)
+        yield Alarm("fail", what, step, f"/boots/{one.id}" if count == 1 else "/boots", why)
     rest = sum(count for _, count in kinds.most_common()[_MANY:])
     if rest:
         step = speech.text("Look at each.")

@@ -12,6 +12,7 @@ from pxeserver.api.access.who import look
 from pxeserver.api.routes import boots, live
 from pxeserver.api.schemas.boots import EventView, WatchQuery
 from pxeserver.api.schemas.live import LiveBootView
+from webadmin import diagnoses
 from webadmin.render import language_of, render
 from webadmin.routing import Nav, Page, call, query
 
@@ -96,6 +97,7 @@ async def page(request: web.Request) -> web.Response:
         stages=STAGES,
         stage_words=[words(name) for name in STAGES.values()],
         label_words={step: words(name) for step, name in LABELS.items()},
+        diagnoses=diagnoses.translated(language_of(request)),
         moment=time.time(),
     )
 

@@ -7,6 +7,7 @@ import binascii
 import json
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,7 +15,7 @@ import jinja2
 from aiohttp import web
 
 from pxeserver.api.access.who import CSRF, WHO
-from webadmin import assets, catalogues, words
+from webadmin import assets, catalogues, diagnoses, words
 from webadmin.catalogues import Language
 from webadmin.routing import Nav
 
@@ -81,6 +82,7 @@ def text(request: web.Request, template: str, **context: Any) -> str:
         "now": time.time(),
         "_": speech.text,
         "_n": speech.count,
+        "diagnosed": partial(diagnoses.told, speech),
     }
     return _ENVIRONMENT.get_template(template).render(shared | context)
 

@@ -107,3 +107,17 @@ def test_the_overview_follows_what_happens(site, page):
     page.wait_for_selector(".alarms li:has-text('n0003 is stuck')")
     page.click("[data-theme-switch] button")
     page.wait_for_selector(".charts canvas")
+
+
+def test_a_diagnosis_is_told_in_the_pages_language(site, open_page):
+    german = open_page(locale="de")
+    german.go("/boots")
+    german.wait_for_selector("#standing.ok")
+    who = site.boot(steps=8)
+    site.tell(EventKind.FILE_FAILED, *who, file="vmlinuz", trigger="not-loaded", reason="reset {file}")
+    german.wait_for_selector("#stuck .why:has-text('Der Bootlader konnte vmlinuz nicht laden')")
+    assert "reset {file}. Wahrscheinlich" in german.inner_text("#stuck .why")
+    german.go("/boots")
+    assert "Der Bootlader konnte vmlinuz nicht laden" in german.inner_text("#stuck .why")
+    german.go("/")
+    assert "Wahrscheinlich" in german.inner_text(".alarms")

@@ -1,8 +1,12 @@
 """Lists page by page, and what a caller has already."""
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
 from pxeserver.api import cursor
+from pxeserver.cli import client
 
 
 async def test_page_by_page(server):
@@ -120,3 +124,16 @@ async def test_problems_are_problem_details(server):
     assert (problem["status"], problem["title"], problem["type"]) == (status, problem["what"], "about:blank")
     assert problem["detail"] == problem["why"]
     assert problem["next_step"]
+
+
+async def test_the_command_line_reads_a_long_list_page_by_page(server, monkeypatch):
+    monkeypatch.setattr(client, "_PAGE", 3)
+    names = [f"n{i}" for i in range(1, 8)]
+    await server.ok("POST", "/nodes", {"nodes": [{"name": n, "labels": {"a": "b"}} for n in names]})
+    await server.ok("POST", "/nodes", {"nodes": [{"name": "other"}]})
+
+    def read():
+        with client.Client(Path(server.path)) as line:
+            return [node["name"] for node in line.every("nodes", label="a=b", profile=None)]
+
+    assert await asyncio.to_thread(read) == names

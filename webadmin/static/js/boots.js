@@ -4,6 +4,7 @@ import { Live } from "./live.js";
 const template = document.getElementById("line");
 const stages = JSON.parse(template.dataset.stages);
 const labels = JSON.parse(template.dataset.labels);
+const diagnoses = JSON.parse(template.dataset.diagnoses); // code -> [[English, ours], ...]
 const NAMES = ["asked", "offered", "loader", "script", "kernel", "ramdisk", "system", "reported"];
 const MOMENTS = { asked: 0.5, offered: 0.5, script: 0.5, system: 0.5, reported: 1 };
 const TONES = { stuck: "fail", moving: "work", waiting: "wait", quiet: "idle", done: "ok" };
@@ -49,6 +50,20 @@ function amount(row) {
   return row.rate ? `${percent} · ${rate(row.rate)}` : percent;
 }
 
+// As webadmin/diagnoses.py does: the sentence is found again, its facts are put into ours.
+function diagnosed(code, text) {
+  for (const [english, ours] of diagnoses[code] ?? []) {
+    const names = [];
+    const source = english.replace(/[\\^$.*+?()[\]|]/g, "\\$&").replace(/\{(\w+)\}/g, (_, name) => {
+      names.push(name);
+      return "(.*?)";
+    });
+    const found = new RegExp(`^${source}$`, "s").exec(text);
+    if (found) return ours.replace(/\{(\w+)\}/g, (_, name) => found[names.indexOf(name) + 1]);
+  }
+  return text;
+}
+
 function words(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -76,8 +91,8 @@ function fill(line, row) {
   words(part.label, label(row));
   words(part.amount, amount(row));
   part.age.dataset.since = String(row.started);
-  words(part.text, row.text);
-  words(part.step, row.next_step);
+  words(part.text, diagnosed(row.diagnosis, row.text));
+  words(part.step, diagnosed(row.diagnosis, row.next_step));
   part.why.hidden = !row.text;
 }
 
