@@ -1,4 +1,6 @@
-"""`python -m benchmarks.decide NODES`: what a decision costs with so many nodes, and what the nodes cost."""
+"""`python -m benchmarks.decide NODES`: what a decision costs with so many nodes, and what the nodes cost;
+with two numbers: what it costs with few and with many, side by side.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from benchmarks.stage import machine_mac
 from pxeserver.boot import decision
@@ -17,6 +20,7 @@ from pxeserver.boot.model import ClientKind, FileRef, Image, Loader, Machine, No
 
 SERVER = "10.70.0.2"
 ROUNDS = 3000
+PAIRS = 11
 ATTEMPT = "abcdefghij"
 
 
@@ -80,6 +84,7 @@ def measure(count: int) -> dict[str, float | int]:
     table = NodeTable(nodes(count))
     seconds = time.process_time() - begun
     taken = resident() - before
+    gc.freeze()  # as the boot worker does with its table (worker.py)
     chosen, step = catalog(), 7919  # a prime: the asked nodes lie all over the table
     asked = [machine(n * step % count, ipxe=False) for n in range(ROUNDS)]
     assert isinstance(decision.offer(asked[0], chosen, table, SERVER, ATTEMPT), decision.Offer)
@@ -97,5 +102,41 @@ def measure(count: int) -> dict[str, float | int]:
     }
 
 
+def compare(few: int, many: int) -> dict[str, Any]:
+    """The cost of an offer with few and with many nodes, in one process and in turn: ratios of neighbours, so
+    that a busy moment is in both.
+
+    `same`: as many machines ask in both tables, again and again. `different`: of many nodes ROUNDS different
+    ones ask, each of whose records has to come from memory, and of few the same ones.
+    """
+    tables = NodeTable(nodes(few)), NodeTable(nodes(many))
+    chosen, step = catalog(), 7919
+    gc.collect()
+    gc.freeze()  # as the boot worker does with its table (worker.py)
+    near = [machine(number, ipxe=False) for number in range(few)]
+    far = [machine(number * step % many, ipxe=False) for number in range(few)]
+    away = [machine(number * step % many, ipxe=False) for number in range(ROUNDS)]
+    again = [machine(number % few, ipxe=False) for number in range(ROUNDS)]
+    asked = {"same": (near, far), "different": (again, away)}
+
+    def series(table: NodeTable, machines: list[Machine]) -> float:
+        begun = time.process_time()
+        for number in range(ROUNDS):
+            decision.offer(machines[number % len(machines)], chosen, table, SERVER, ATTEMPT)
+        return (time.process_time() - begun) / ROUNDS * 1e6
+
+    told: dict[str, Any] = {"few": few, "many": many}
+    for name, machines in asked.items():
+        pairs = [[series(*side) for side in zip(tables, machines, strict=True)] for _ in range(PAIRS)]
+        ratios = sorted(pair[1] / pair[0] for pair in pairs)
+        told[name] = {
+            "few_us": round(min(pair[0] for pair in pairs), 3),
+            "many_us": round(min(pair[1] for pair in pairs), 3),
+            "ratio": round(ratios[len(ratios) // 2], 3),
+        }
+    return told
+
+
 if __name__ == "__main__":
-    print(json.dumps(measure(int(sys.argv[1]))))
+    numbers = [int(word) for word in sys.argv[1:]]
+    print(json.dumps(compare(*numbers) if len(numbers) == 2 else measure(*numbers)))

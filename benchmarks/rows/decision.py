@@ -20,32 +20,34 @@ def rows(bench: Bench) -> None:
     if not bench.wanted("decision"):
         return
     runs: dict[str, list[dict[str, Any]]] = {str(count): [] for count in (*NODES, MILLION)}
+    compared = []
     for number in range(bench.repeats):
         for count in (*NODES, MILLION):
-            if count == MILLION and number:
-                continue
-            command = (
-                "taskset",
-                "-c",
-                str(SERVER_CORE),
-                sys.executable,
-                "-m",
-                "benchmarks.decide",
-                str(count),
-            )
-            done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ})
-            runs[str(count)].append(json.loads(done.stdout))
-    few, many = runs[str(NODES[0])], runs[str(NODES[1])]
-    ratios = [m["offer_us"] / f["offer_us"] for f, m in zip(few, many, strict=True)]
+            if count != MILLION or not number:
+                runs[str(count)].append(_decide(count))
+        compared.append(_decide(*NODES))
+    ratios = {name: sorted(told[name]["ratio"] for told in compared) for name in ("same", "different")}
     bench.add({
         "key": "decision",
         "title": "cost of a decision with 10 and with 100,000 nodes; a million nodes in memory",
         "kind": "decision",
         "runs": runs,
-        "offer_ratio": {
-            "median": sorted(ratios)[len(ratios) // 2],
-            "least": min(ratios),
-            "greatest": max(ratios),
-        },
+        "compared": compared,
+        "offer_ratio": _spread(ratios["same"]),
+        "offer_ratio_of_different_machines": _spread(ratios["different"]),
         "told": "; ".join(f"{count} nodes: {told[-1]}" for count, told in runs.items()),
     })  # fmt: skip
+
+
+def _decide(*counts: int) -> dict[str, Any]:
+    """benchmarks.decide in a process of its own, on the server's core."""
+    words = [sys.executable, "-m", "benchmarks.decide", *map(str, counts)]
+    command = ["taskset", "-c", str(SERVER_CORE), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ})
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+def _spread(ratios: list[float]) -> dict[str, float]:
+    """Of sorted ratios."""
+    return {"median": ratios[len(ratios) // 2], "least": ratios[0], "greatest": ratios[-1]}

@@ -44,8 +44,8 @@ class Standing(NamedTuple):
 
     uuid: str
     mac: str
-    by_uuid: tuple[int, ...] | None
-    by_mac: tuple[int, ...] | None
+    by_uuid: tuple[Node, ...] | None
+    by_mac: tuple[Node, ...] | None
     node_id: int
     state: NodeState | None
 
@@ -57,10 +57,11 @@ class NodeTable:
         self._nodes: dict[int, Node] = {}
         self._states: dict[int, NodeState] = {}
         # A key that two nodes claim maps to both: identity.py turns that into a conflict, never into a merge.
-        self._by_uuid: dict[str, tuple[int, ...]] = {}
-        self._by_serial: dict[str, tuple[int, ...]] = {}
-        self._by_mac: dict[str, tuple[int, ...]] = {}
-        self._by_address: dict[str, tuple[int, ...]] = {}
+        # The nodes themselves, not their ids: with many of them each further look-up waits for memory.
+        self._by_uuid: dict[str, tuple[Node, ...]] = {}
+        self._by_serial: dict[str, tuple[Node, ...]] = {}
+        self._by_mac: dict[str, tuple[Node, ...]] = {}
+        self._by_address: dict[str, tuple[Node, ...]] = {}
         self._installing: dict[str, int] = {}
         self._alike: dict[frozenset[tuple[str, str]], Mapping[str, str]] = {}
         for node in nodes:
@@ -88,19 +89,19 @@ class NodeTable:
 
     def with_uuid(self, uuid: str) -> tuple[Node, ...]:
         """The nodes that claim this UUID: none, one, or several in conflict."""
-        return tuple(self._nodes[i] for i in self._by_uuid.get(uuid, ()))
+        return self._by_uuid.get(uuid, ())
 
     def with_serial(self, serial: str) -> tuple[Node, ...]:
         """The nodes that claim this serial number."""
-        return tuple(self._nodes[i] for i in self._by_serial.get(serial, ()))
+        return self._by_serial.get(serial, ())
 
     def with_mac(self, mac: str) -> tuple[Node, ...]:
         """The nodes that claim this MAC address."""
-        return tuple(self._nodes[i] for i in self._by_mac.get(mac, ()))
+        return self._by_mac.get(mac, ())
 
     def with_address(self, address: str) -> tuple[Node, ...]:
         """The nodes that this IPv4 address is reserved for."""
-        return tuple(self._nodes[i] for i in self._by_address.get(address, ()))
+        return self._by_address.get(address, ())
 
     def installing(self, attempt: str) -> Node | None:
         """The node whose install this attempt runs.
@@ -136,11 +137,11 @@ class NodeTable:
         self.remove(node.id, keep_state=True)
         self._share(node)
         self._nodes[node.id] = node
-        alone = (node.id,)
+        alone = (node,)
         for index, keys in self._indexes(node):
             for key in keys:
                 others = index.get(key)
-                index[key] = (*others, node.id) if others else alone
+                index[key] = (*others, node) if others else alone
 
     def _share(self, node: Node) -> None:
         """Let nodes whose values, labels or hardware are alike have one mapping for all: most of a rack is,
@@ -164,7 +165,7 @@ class NodeTable:
         if node is not None:
             for index, keys in self._indexes(node):
                 for key in keys:
-                    rest = tuple(i for i in index[key] if i != node_id)
+                    rest = tuple(other for other in index[key] if other.id != node_id)
                     if rest:
                         index[key] = rest
                     else:
@@ -185,7 +186,7 @@ class NodeTable:
         if old is not None and self._installing.get(old.attempt) == node_id:
             del self._installing[old.attempt]
 
-    def _indexes(self, node: Node) -> tuple[tuple[dict[str, tuple[int, ...]], tuple[str, ...]], ...]:
+    def _indexes(self, node: Node) -> tuple[tuple[dict[str, tuple[Node, ...]], tuple[str, ...]], ...]:
         return (
             (self._by_uuid, (node.uuid,) if node.uuid else ()),
             (self._by_serial, (node.serial,) if node.serial else ()),

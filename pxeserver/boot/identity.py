@@ -199,11 +199,13 @@ def identify(machine: Machine, nodes: NodeTable) -> Identity:
 
 def _check_serial(node: Node, serial: str | None, by_serial: tuple[Node, ...]) -> Identity:
     """The UUID names `node`: a serial number that contradicts it means two boards with one UUID."""
+    if serial is None:
+        return Known(node, "uuid")  # the node's own is not looked at: it lies elsewhere in memory
     others = tuple(n for n in by_serial if n.id != node.id)
     if others:
         return Conflict((node, *others), f"UUID of node {node.name}, but serial number of {_names(others)}")
     own = valid_serial(node.serial)
-    if serial and own and own != serial:
+    if own and own != serial:
         return Conflict(
             (node,), f"UUID of node {node.name}, but serial number {serial} where the node has {own}"
         )
