@@ -32,7 +32,8 @@ log = logging.getLogger(__name__)
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 COOKIE, COOKIE_ON_LOOPBACK = "__Host-pxeserver", "pxeserver-loopback"
 """The session's cookie over TLS (RFC 6265bis section 4.1.3.2), and over HTTP on this host."""
-API = "/api/"
+API = ("/api/", "/metrics")
+"""What programs ask: they are told 401, and not sent to the login page."""
 
 
 @dataclass(frozen=True, slots=True)
