@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from pxeserver.api import versions
-from pxeserver.api.access.who import Need, look
+from pxeserver.api.access.who import Need, look, who_of
 from pxeserver.api.node_boot import ScriptPreview
 from pxeserver.api.problems import Problem, ProblemView, as_problems
 from pxeserver.api.versions import RollBack, Shelf, VersionView
@@ -88,8 +88,8 @@ def conflict(stored: Mapping[str, str], given: Mapping[str, str]) -> list[tuple[
     """(field, what is stored now, what the form says) of each field of a form that differs."""
     return [
         (name.removeprefix("values."), stored.get(name, ""), given.get(name, ""))
-        for name in dict.fromkeys((*stored, *given))
-        if name in stored and stored.get(name, "").strip() != given.get(name, "").strip()
+        for name in stored
+        if name not in ("name", "seen") and stored[name].strip() != given.get(name, "").strip()
     ]
 
 
@@ -120,6 +120,7 @@ def version_pages(path: str, shelf: Shelf, need: Need) -> tuple[Page, ...]:
             noun=shelf.noun,
             plural=plural,
             name=request.match_info.get("name", ""),
+            may=who_of(request).role >= need.role,
             base=request.path.removesuffix("/versions"),
             versions=found,
             told=told,

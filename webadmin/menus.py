@@ -42,7 +42,7 @@ async def save(request: web.Request) -> web.Response:
         more: dict[str, Any] = {}
         if problem.status == 409:
             now = await _fields(request)
-            more = {"conflict": catalog.conflict(now | {"seen": ""}, fields | {"seen": ""})}
+            more = {"conflict": catalog.conflict(now, fields)}
             fields, more["newest"] = (
                 {**fields, "seen": now["seen"]},
                 await catalog.newest(request, menu.VERSIONS),

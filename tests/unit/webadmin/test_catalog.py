@@ -121,6 +121,8 @@ async def test_the_second_editor_is_told_and_loses_nothing(site, hall):
     await post(site, "/profiles/debian", {**FORM, "args": "theirs", "seen": first})
     page = await post(site, "/profiles/debian", {**FORM, "args": "mine", "seen": first}, 409)
     assert "Somebody else has changed it" in page and ">mine</textarea>" in page and "theirs" in page
+    differs = page.split('aria-label="What differs"')[1].split("</table>")[0]
+    assert re.findall(r'<th scope="row">(\w+)<', differs) == ["args"]
     assert hall.catalog().profiles["debian"].args == "theirs"
     await post(site, "/profiles/debian", {**FORM, "args": "mine", "seen": seen(page)})
     assert hall.catalog().profiles["debian"].args == "mine"

@@ -1,6 +1,8 @@
 // A file on its way to the server in parts. Each part is sent from where the server says it is; a cut is waited out.
 export const headers = JSON.parse(document.body.getAttribute("hx-headers") || "{}");
 const PAUSES = [1000, 2000, 4000, 8000];
+const AGAIN = [408, 409, 429, 500, 502, 503, 504];
+const SILENCE = 45_000;
 const STEPS = [["B", 1], ["kB", 1e3], ["MB", 1e6], ["GB", 1e9], ["TB", 1e12]];
 
 // Bytes as webadmin/words.py writes them.
@@ -87,7 +89,7 @@ export class Transfer {
         return await ask("POST", `/uploads/${this.upload.id}/finish`);
       } catch (error) {
         if (this.stopped) break;
-        if (error instanceof Refused && error.status < 500 && ![408, 409, 429].includes(error.status)) throw error;
+        if (error instanceof Refused && !AGAIN.includes(error.status)) throw error;
         const pause = PAUSES[Math.min(failed, PAUSES.length - 1)];
         failed += 1;
         this.rate = new Rate();
@@ -115,7 +117,12 @@ export class Transfer {
       for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
       request.setRequestHeader("Content-Type", "application/octet-stream");
       request.responseType = "json";
+      // A connection on which nothing moves is as good as cut; the browser itself would wait for many minutes.
+      let silent = setTimeout(() => request.abort(), SILENCE);
+      request.onloadend = () => clearTimeout(silent);
       request.upload.onprogress = (event) => {
+        clearTimeout(silent);
+        silent = setTimeout(() => request.abort(), SILENCE);
         this.rate.add(offset + event.loaded);
         this.tell({ bytes: offset + event.loaded, rate: this.rate.perSecond() });
       };
