@@ -32,6 +32,11 @@ TONES = {
 }
 """Of kinds of steps; the others are plain."""
 _EVENTS = ("node", "attempt", "kind", "reason", "since", "until")
+TABLES = (
+    "nodes", "groups", "profiles", "images", "loaders", "settings", "subnets", "clusters", "users",
+    "sessions", "tokens", "notifications",
+)  # fmt: skip
+"""What kinds of things the trail speaks of; the names are the trail's own."""
 _CHANGES = ("by", "verb", "table", "record", "source", "q", "since", "until")
 
 
@@ -67,6 +72,7 @@ async def changes(request: web.Request) -> web.Response:
         asked,
         _CHANGES,
         problem,
+        tables=TABLES,
         rows=[
             (change, [(field, _pair(values)) for field, values in change.changes.items()]) for change in found
         ],

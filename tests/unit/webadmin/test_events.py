@@ -113,7 +113,7 @@ async def test_the_audit_trail_says_who_what_and_from_where(site, hall):
     assert "web:alice" in page and "token:bob/ci" in page and "the server" in page
     assert ">web:alice<" not in await site.get("/audit?by=token:bob/ci")
     assert "No change fits" in await site.get("/audit?source=192.0.2.1")
-    assert 'aria-label="Without nodes"' in await site.get("/audit?table=nodes&record=n002")
+    assert 'aria-label="Without n002"' in await site.get("/audit?table=nodes&record=n002")
     found = await rows(site, "/audit/export?record=n001")
     assert [row[6] for row in found] == ["record", "n001"]
     assert found[1][1].endswith("Z") and found[1][2:6] == ["web:alice", "", "add", "nodes"]
