@@ -11,8 +11,13 @@ import pytest
 
 from benchmarks import readme, report, results, svg
 from benchmarks.storm import guard
+from benchmarks.storm.__main__ import _share, bits
 from benchmarks.storm.client import by_second, main, share
+from benchmarks.storm.machine import _SLEEP
 from benchmarks.storm.personalities import read_answer
+from pxeserver.boot.admission import Turn
+from pxeserver.boot.decision import hello_script, waiting_script
+from pxeserver.boot.model import Machine
 
 
 def run(rate: float, cpu: float, *, saturated: bool = True) -> results.Sample:
@@ -102,6 +107,23 @@ def test_the_storm_stays_in_the_lab(tmp_path: Path, capsys: pytest.CaptureFixtur
     guard.require_lab(allow=True, named=lab, own=own)
     (lab / f"pxelab-{os.getpid()}-ab-c").hardlink_to(own)
     guard.require_lab(named=lab, own=own)
+
+
+def test_the_storms_machines_read_the_script_that_makes_them_wait() -> None:
+    machine, turn = Machine("52:54:00:00:00:01"), Turn(12, 130, 7, 14)
+    found = _SLEEP.search(waiting_script(turn, "http://10.70.0.2", "abcdefghij", machine))
+    assert found is not None
+    assert found.groups() == ("7", "http://10.70.0.2/a/abcdefghij/boot.ipxe")
+    assert _SLEEP.search(hello_script("http://10.70.0.2", "abcdefghij")) is None
+
+
+def test_the_share_of_a_shaped_wire() -> None:
+    assert bits("1gbit") == 1e9
+    assert bits("100mbit") == 1e8
+    with pytest.raises(ValueError, match="no rate"):
+        bits("fast")
+    told = _share({"bytes": 900_000_000, "drops": 3}, "1gbit", 8.0)
+    assert told == {"share": 0.9, "drops": 3}
 
 
 def test_the_storm_refuses_the_host(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,7 @@ from benchmarks.storm.tftp import TftpFetch
 T = TypeVar("T")
 STAGES = ("dhcp", "4011", "loader", "dhcp-ipxe", "script", "turn", "kernel", "initrd", "report")
 _FETCH = re.compile(r"^(?:kernel|initrd|imgfetch)\b.*?--timeout (\d+).*?(http://\S+)", re.MULTILINE)
-_SLEEP = re.compile(r"^sleep (\d+)$\n^chain --replace .*?(http://[^\s?]+)", re.MULTILINE)
+_SLEEP = re.compile(r"^echo .*\n^sleep (\d+)$\n^chain --replace .*?(http://[^\s?]+)", re.MULTILINE)
 """The script of a machine that waits for its turn: how long, then where it asks again."""
 _PATIENCE = (8.0, 8.0, 30.0)
 """Seconds without progress that the appliance's scripts allow the first, second and last try of a file."""
