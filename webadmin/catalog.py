@@ -106,14 +106,8 @@ def version_pages(path: str, shelf: Shelf, need: Need) -> tuple[Page, ...]:
 
     async def page(request: web.Request) -> web.Response:
         found = await shelf.history(call(request))
-        numbers = [version.version for version in found]
-        given = {key: request.query.get(key, "") for key in ("old", "new")}
-        if not all(given.values()):
-            given = {"old": str(numbers[min(1, len(numbers) - 1)]), "new": str(numbers[0])} if found else {}
-        told = None
-        if given:
-            asked = query(request, versions.DiffQuery, **given)
-            told = await versions.diff(call(request, query=asked), shelf)
+        asked = query(request, versions.DiffQuery)
+        told = await versions.diff(call(request, query=asked), shelf) if found else None
         return render(
             request,
             "catalog/versions.html",

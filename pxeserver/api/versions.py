@@ -43,8 +43,10 @@ class VersionView(View):
 class DiffQuery(Body):
     """Which versions are compared."""
 
-    old: Number
-    new: Number
+    old: Number | None = None
+    """Left away: the one before `new`."""
+    new: Number | None = None
+    """Left away: the newest."""
 
 
 class FieldChange(View):
@@ -109,9 +111,10 @@ def _taken_back(trail: list[AuditRecord], newest: dict[str, Any]) -> list[Versio
     return found
 
 
-async def one(call: Call, shelf: Shelf, number: int) -> VersionView:
-    """One version; 404 where it is not known."""
-    versions = await shelf.history(call)
+def _find(call: Call, shelf: Shelf, versions: list[VersionView], number: int | None) -> VersionView:
+    """One of these versions, the newest without a number; 404 where there is none."""
+    if number is None and versions:
+        return versions[0]
     name = call.request.match_info.get("name", "")
     found = next((v for v in versions if v.version == number), None)
     if found is None:
@@ -128,7 +131,10 @@ def _spans(versions: list[VersionView]) -> str:
 async def diff(call: Call, shelf: Shelf) -> DiffView:
     """What differs between two versions of the record."""
     query: DiffQuery = call.query
-    return compared(await one(call, shelf, query.old), await one(call, shelf, query.new))
+    versions = await shelf.history(call)
+    new = _find(call, shelf, versions, query.new)
+    before = next((version.version for version in versions if version.version < new.version), new.version)
+    return compared(_find(call, shelf, versions, query.old or before), new)
 
 
 def compared(old: VersionView, new: VersionView) -> DiffView:
@@ -167,7 +173,7 @@ def _plain(value: Any) -> str:
 async def roll_back(call: Call, shelf: Shelf) -> BaseModel:
     """Make the record what it was in a version; this is an edit, and makes a new version."""
     body: RollBack = call.body
-    former = await one(call, shelf, body.version)
+    former = _find(call, shelf, await shelf.history(call), body.version)
     return await shelf.put(call, former.body)
 
 
