@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from aiohttp import web
 from pxeserver.api.access.who import look, operate
 from pxeserver.api.problems import Problem, as_problems
 from pxeserver.api.routes import cluster_files, clusters
+from pxeserver.api.schemas.cluster_files import CandidateView
 from pxeserver.api.schemas.cluster_outline import OutlineView
 from pxeserver.api.schemas.clusters import ClusterApply, ClusterFile, PlanView
 from webadmin import cluster_form as form
@@ -40,8 +41,9 @@ class Seen:
 async def new(request: web.Request) -> web.Response:
     """An empty form with good defaults."""
     asked = call(request)
-    known = await cluster_files.candidates(asked), await clusters.list_clusters(asked)
-    return await _form(request, form.defaults(*known), looked=False)
+    known = await cluster_files.candidates(asked)
+    fields = form.defaults(known, await clusters.list_clusters(asked))
+    return await _form(request, fields, looked=False, known=known)
 
 
 async def edit(request: web.Request) -> web.Response:
@@ -156,6 +158,7 @@ async def _form(
     more: str = "",
     looked: bool = True,
     status: int = 422,
+    known: Sequence[CandidateView] = (),
 ) -> web.Response:
     asked = call(request)
     fields = fields if fields.get("mode") == "file" else form.tidied(fields)
@@ -166,8 +169,8 @@ async def _form(
     if fields.get("mode") == "file" and not rows["file"]:
         rows["file"] = sum(fault.key.endswith(".file") for fault in shown.faults)
     chosen = form.names(fields.get("members.nodes", ""))
-    known = await cluster_files.candidates(asked)
-    known = [one for one in known if not one.cluster or one.name in chosen][:_MOST_OFFERED]
+    known = known or await cluster_files.candidates(asked)
+    offered = [one for one in known if not one.cluster or one.name in chosen][:_MOST_OFFERED]
     refused = looked and seen is not None and seen.problem is not None
     return render(
         request,
@@ -179,9 +182,9 @@ async def _form(
         seen=shown,
         refused=refused,
         faults=Fields(form.beside(shown.faults) if refused else {}),
-        candidates=known,
+        candidates=offered,
         chosen=chosen,
-        typed=" ".join(name for name in chosen if name not in {one.name for one in known}),
+        typed=" ".join(name for name in chosen if name not in {one.name for one in offered}),
         **drawn(request, shown),
     )
 

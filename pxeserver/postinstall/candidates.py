@@ -41,12 +41,13 @@ async def read(hall: Hall, cluster_of: Callable[[str], str], names: Iterable[str
         nodes = [n for agent in by_claim if (n := hall.nodes().get(agent.node_id)) is not None]
         known = {node.name for node in nodes}
         nodes += [n for name in names if name not in known and (n := hall.node(name)) is not None]
-        found = []
-        for node in nodes[:MANY]:
-            told = await Inventories(connection).newest(node_id=node.id)
-            inventory = told[0].body if told else None
-            found.append(candidate(node, agents.get(node.id), inventory, cluster_of(node.name)))
-    return found
+        nodes = nodes[:MANY]
+        silent = [n.id for n in nodes if n.id not in agents or "disks" not in agents[n.id].facts]
+        told = await Inventories(connection).newest_of(silent)
+    return [
+        candidate(n, agents.get(n.id), told[n.id].body if n.id in told else None, cluster_of(n.name))
+        for n in nodes
+    ]
 
 
 def candidate(

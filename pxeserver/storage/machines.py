@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -23,6 +23,8 @@ UNKNOWN_INVENTORIES_KEPT = 2_000
 MACHINES_KEPT = 10_000
 """Unknown machines kept: forged MAC addresses must not fill the disk."""
 _COLUMNS = tuple(getattr(MachineRow, f.name) for f in fields(MachineRecord))
+_AT_ONCE = 500
+"""Numbers in one query: SQLite takes some thousands."""
 _INVENTORY = tuple(getattr(InventoryRow, f.name) for f in fields(InventoryRecord))
 _AUDIT = tuple(getattr(AuditRow, f.name) for f in fields(AuditRecord))
 
@@ -132,6 +134,19 @@ class Inventories:
             InventoryRow.node_id == node_id if node_id is not None else InventoryRow.mac == mac
         )
         return [InventoryRecord(*row) for row in await self._connection.execute(query)]
+
+    async def newest_of(self, node_ids: Sequence[int]) -> dict[int, InventoryRecord]:
+        """The newest report of each of these nodes that has one."""
+        found: dict[int, InventoryRecord] = {}
+        for start in range(0, len(node_ids), _AT_ONCE):
+            some = InventoryRow.node_id.in_(node_ids[start : start + _AT_ONCE])
+            newest = select(func.max(InventoryRow.id)).where(some).group_by(InventoryRow.node_id)
+            query = select(*_INVENTORY).where(InventoryRow.id.in_(newest))
+            for row in await self._connection.execute(query):
+                record = InventoryRecord(*row)
+                if record.node_id is not None:
+                    found[record.node_id] = record
+        return found
 
 
 class Audit:

@@ -8,6 +8,8 @@ import pytest
 from fleet import THREE
 from fleet_api import Server, server
 
+from pxeserver.storage.machines import Inventories
+
 pytestmark = pytest.mark.slow
 
 __all__ = ["server"]
@@ -19,7 +21,14 @@ async def test_nodes_that_may_become_members_those_that_have_joined_first(server
     await server.fleet.add("n1", "n2", diskless=True)
     await server.ok("POST", "/nodes", {"nodes": [{"name": "a1"}]})
     await server.fleet.apply('name = "one"\nephemeral = true\nmembers = { nodes = ["n2"] }\n')
+    node = server.fleet.hall.node("n1")
+    assert node is not None
+    disks = [{"path": "/dev/sda", "serial": "A", "size": 9, "signatures": []}]
+    async with server.fleet.hall.database.write() as connection:
+        for body in ({"disks": []}, {"disks": disks}):
+            await Inventories(connection).add(node.macs[0], node.id, "a", 1.0, body)
     found = await server.ok("GET", "/cluster-candidates")
+    assert [one["empty_disks"] for one in found] == [1, 0, 0]
     told = [(one["name"], one["joined"], one["cluster"], one["diskless"]) for one in found]
     assert told == [("n1", True, "", True), ("n2", True, "one", True), ("a1", False, "", False)]
     assert found[0]["address"] == "10.77.0.1/16"
