@@ -134,7 +134,41 @@ def _offers(row: Mapping[str, Any]) -> str:
     return f"{same:.2f}x an offer to the same number of machines, {other:.2f}x where 3,000 different ones ask"
 
 
-_WRITERS = {"storm": _storm, "memory": _memory, "decision": _decision}
+def _pages(row: Mapping[str, Any]) -> list[str]:
+    out = [
+        f"| {row['title']} | first paint | answer complete | ready | page, gzip | with an empty cache |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, page in row["pages"].items():
+        times = " | ".join(_time(page[key]) for key in ("paint", "answer", "loaded"))
+        out.append(f"| {name} | {times} | {page['page'] / 1e3:.0f} kB | {page['compressed'] / 1e3:.0f} kB |")
+    search = row["search"]
+    told = f"{_time(search['median'])}, at most {_time(search['greatest'])} ({search['times']} searches)"
+    return [*out, f"\nA search: {told} from its request to the painted rows."]
+
+
+def _beside(row: Mapping[str, Any]) -> list[str]:
+    out = [f"| {row['title']} | p50 | p99 | failures |", "|---|---|---|---|"]
+    last = row["runs"][-1]
+    for name, key in (
+        ("alone", "alone"),
+        ("beside them", "crowd"),
+        (f"beside a process that burns {last['burnt_share']:.0%} of the core", "burner"),
+    ):
+        run = last[key]
+        out.append(f"| {name} | {_time(run['p50'])} | {_time(run['p99'])} | {run['failures']:.0f} |")
+    ratio = row["ratio"]
+    spread = f"({ratio['least']:.2f}-{ratio['greatest']:.2f})"
+    return [*out, f"\np99 beside them against beside that process: {ratio['median']:.2f}x {spread}."]
+
+
+_WRITERS = {
+    "storm": _storm,
+    "memory": _memory,
+    "decision": _decision,
+    "pages": _pages,
+    "beside": _beside,
+}
 
 
 def table(told: Mapping[str, Any]) -> str:

@@ -3,15 +3,16 @@
  *
  *   -a host  -p port  -c clients  -b blksize  -W windowsize  -t seconds  -w warm-up seconds  -m most transfers
  *   -f name  -s first source address  -n number of source addresses  -r resend after ms  -g give up after s  -V file
+ *   -R transfers a second: each begins when it is due, the sooner ones done or not (without: as fast as it goes)
  *   -h seconds: acknowledge the first block only after so long (holds all transfers open, to measure memory)
  */
 #include "common.h"
 
 typedef struct {
-    int fd, agreed_block, agreed_window, resends, told_gap, done, accepted;
+    int fd, agreed_block, agreed_window, resends, told_gap, done, accepted, waiting;
     uint64_t next; /* the block that is expected, counted without rollover */
     uint64_t acked, size;
-    double begun, last_sent;
+    double begun, last_sent, due;
     struct sockaddr_in peer;
 } client;
 
@@ -22,7 +23,8 @@ static const char *name = "file";
 static reference ref;
 static hist latency;
 static uint64_t transfers, all_transfers, accepted, failures, errors, wrong, bytes, total_bytes, resent, repeated, gaps, packets;
-static double from, until, give_up = 60, hold;
+static double from, until, give_up = 60, hold, rate;
+static int clients = 1;
 static char buffer[65536];
 
 static void transmit(client *c, const void *data, size_t size) {
@@ -58,8 +60,10 @@ static void acknowledge(client *c) {
 }
 
 static void begin(client *c, int number) {
+    double due = c->due;
     started++;
     memset(c, 0, sizeof *c);
+    c->due = due;
     c->fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     int room = 1 << 20;
     setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
@@ -85,7 +89,9 @@ static void finish(client *c, int good, int number) {
     if (ref.data && good && c->size != ref.size) wrong++;
     close(c->fd);
     c->done = 1;
-    if (t < until && (most < 0 || started < most)) begin(c, number);
+    if (t >= until || (most >= 0 && started >= most)) return;
+    if (rate) c->waiting = 1, c->due += clients / rate;
+    else begin(c, number);
 }
 
 static void options(client *c, const char *p, const char *end) {
@@ -170,9 +176,9 @@ static void timers(client *all, int clients) {
 }
 
 int main(int argc, char **argv) {
-    int clients = 1, option;
+    int option;
     double seconds = 5, warm = 0.5;
-    while ((option = getopt(argc, argv, "a:p:c:b:W:t:w:m:f:s:n:r:g:V:h:")) != -1) switch (option) {
+    while ((option = getopt(argc, argv, "a:p:c:b:W:t:w:m:f:s:n:r:R:g:V:h:")) != -1) switch (option) {
         case 'a': host = dotted(optarg); break;
         case 'p': port = atoi(optarg); break;
         case 'c': clients = atoi(optarg); break;
@@ -185,6 +191,7 @@ int main(int argc, char **argv) {
         case 's': first_source = dotted(optarg); break;
         case 'n': sources = atoi(optarg); break;
         case 'r': resend_ms = atoi(optarg); break;
+        case 'R': rate = atof(optarg); break;
         case 'g': give_up = atof(optarg); break;
         case 'V': ref = map_file(optarg); break;
         case 'h': hold = atof(optarg); break;
@@ -195,17 +202,21 @@ int main(int argc, char **argv) {
     double begun = now(), last = begun, looked = begun, warm_cpu = -1;
     from = begun + warm;
     until = from + seconds;
-    for (int i = 0; i < clients && (most < 0 || i < most); i++) begin(&all[i], i);
+    for (int i = 0; i < clients && (most < 0 || i < most); i++)
+        if (rate) all[i].waiting = 1, all[i].due = begun + i / rate;
+        else begin(&all[i], i);
     struct epoll_event events[256];
     while ((last = now()) < until) {
         if (warm_cpu < 0 && last >= from) warm_cpu = own_cpu();
-        int n = epoll_wait(epoll, events, 256, 10), open = 0;
+        int n = epoll_wait(epoll, events, 256, rate ? 1 : 10), open = 0;
         for (int i = 0; i < n; i++) {
             client *c = events[i].data.ptr;
             if (!c->done) readable(c, (int)(c - all));
         }
         if (last - looked > 0.01) timers(all, clients), looked = last;
-        for (int i = 0; i < clients && !open; i++) open |= all[i].begun && !all[i].done;
+        for (int i = 0; i < clients && rate; i++)
+            if (all[i].waiting && all[i].due <= last) begin(&all[i], i);
+        for (int i = 0; i < clients && !open; i++) open |= all[i].waiting || (all[i].begun && !all[i].done);
         if (!open) break;
     }
     int unfinished = 0;

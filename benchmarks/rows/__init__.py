@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from benchmarks.bench import Bench
-from benchmarks.rows import decision, dhcp, http, memory, storm, tftp
+from benchmarks.rows import admin, decision, dhcp, http, memory, storm, tftp
 
 GROUPS: dict[str, Callable[[Bench], None]] = {
     "memory": memory.rows,
@@ -16,4 +16,5 @@ GROUPS: dict[str, Callable[[Bench], None]] = {
     "dhcp": dhcp.rows,
     "storm": storm.rows,
     "decision": decision.rows,
+    "admin": admin.rows,
 }
