@@ -120,9 +120,7 @@ def _ask_about_user(request: web.Request, user: Any, problem: Problem | None) ->
     return confirm(
         request,
         said("Remove {name}?", name=user.name),
-        said(
-            "All sessions and tokens of this user end at once. What the user has changed stays."
-        ),
+        said("All sessions and tokens of this user end at once. What the user has changed stays."),
         said("Remove"),
         "/settings/users",
         problem,
