@@ -47,7 +47,7 @@ async def page(request: web.Request) -> web.Response:
     wanted = fields.get("act", "")
     if wanted not in NodesAct.model_fields["act"].annotation.__args__:  # type: ignore[union-attr]
         raise Problem(422, "no act is chosen", "the form names none", "Choose one", fields={"act": "unknown"})
-    names = _chosen(request, [str(name) for name in form.getall("node", [])], fields)
+    names = await _chosen(request, [str(name) for name in form.getall("node", [])], fields)
     if not names:
         return redirect(
             fields.get("back", "/nodes"), language_of(request).text("Nothing was marked"), tone="wait"
@@ -65,11 +65,11 @@ async def page(request: web.Request) -> web.Response:
     return _told(request, acted, fields)
 
 
-def _chosen(request: web.Request, marked: list[str], fields: dict[str, str]) -> list[str]:
+async def _chosen(request: web.Request, marked: list[str], fields: dict[str, str]) -> list[str]:
     if fields.get("all"):
         given = dict(parse_qsl(urlsplit(fields.get("filter", "")).query))
         asked = checked(NodesAsked, {k: v for k, v in given.items() if k in NodesAsked.model_fields})
-        marked = [row.node.name for row in node_list.select(call(request), asked)]
+        marked = [row.node.name for row in await node_list.select(call(request), asked)]
     elif fields.get("names"):
         try:
             marked = expand([fields["names"]])

@@ -36,7 +36,7 @@ async def page(request: web.Request) -> web.Response:
         return await _machines(request)
     try:
         asked, problem = query(request, NodesAsked), None
-        found = node_list.find(call(request), asked)
+        found = await node_list.find(call(request), asked)
     except Problem as refusal:
         if refusal.status != 422:
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -24,6 +25,8 @@ from pxeserver.hostlist import BadHostlist, expand
 States = Literal["idle", "armed", "installing", "installed", "held"]
 STATES: tuple[States, ...] = ("held", "installing", "armed", "installed", "idle")
 """What needs somebody comes first."""
+_AT_ONCE = 500
+"""Nodes that are looked at before others get their turn: a few milliseconds."""
 SORTS = ("name", "state", "profile", "address", "since")
 _NUMBER = re.compile(r"(\d+)")
 _MAC_LIKE = re.compile(r"[0-9a-f]{2}([-:][0-9a-f]{1,2}){1,5}-?|[0-9a-f]{4}(\.[0-9a-f]{1,4}){1,2}")
@@ -95,9 +98,9 @@ def condition(node: Node, state: NodeState) -> States:
     return "installed" if state.phase is Phase.INSTALLED else "idle"
 
 
-def find(call: Call, asked: NodesAsked) -> NodesFound:
+async def find(call: Call, asked: NodesAsked) -> NodesFound:
     """The page that was asked for; the last one where there are fewer."""
-    rows = select(call, asked.model_copy(update={"state": None}))
+    rows = await select(call, asked.model_copy(update={"state": None}))
     states = Counter(row.condition for row in rows)
     if asked.state is not None:
         rows = [row for row in rows if row.condition == asked.state]
@@ -114,17 +117,19 @@ def find(call: Call, asked: NodesAsked) -> NodesFound:
     )
 
 
-def select(call: Call, asked: NodeFilter) -> list[Row]:
+async def select(call: Call, asked: NodeFilter) -> list[Row]:
     """Every node that fits, in order. 422 where the filter names a group that is not there, or the list of
-    names cannot be read."""
+    names cannot be read. Others go on meanwhile: tens of thousands of nodes take a while.
+    """
     catalog, table = call.hall.catalog(), call.hall.nodes()
     profile_of = profiles(catalog)
-    fits = _filters(asked, catalog)
-    nodes: Iterable[Node] = table
-    for fit in fits:
-        nodes = filter(fit, nodes)
+    fits = list(_filters(asked, catalog))
     rows: list[Row] = []
-    for node in nodes:
+    for number, node in enumerate(list(table)):  # a list of its own: nodes may come and go
+        if number % _AT_ONCE == _AT_ONCE - 1:
+            await asyncio.sleep(0)
+        if not all(fit(node) for fit in fits):
+            continue
         profile, origin = profile_of(node)
         if asked.profile is not None and profile != asked.profile:
             continue

@@ -32,9 +32,8 @@ def play() -> Iterator[ClusterPlay]:
     with ClusterPlay(print) as made:
         for image in built:
             made.run("image", "add", image.name, "--file", str(image.path))
-        text = SPEC.replace(
-            f'address = "{SERVICE_ADDRESS}/24"', f'address = "{SERVICE_ADDRESS}/24"\ncheck = "http:80/"'
-        )
+        address = f'address = "{SERVICE_ADDRESS}/24"'
+        text = SPEC.replace(address, f'{address}\ncheck = "http:80/healthz"')
         text += "".join(f'[[image]]\nname = "{image.name}"\n' for image in built)
         made.apply(text + '[[stack]]\nname = "shop"\nfile = "stack.yml"\n', {"stack.yml": stack})
         for machine in made.machines.values():

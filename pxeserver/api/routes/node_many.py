@@ -25,7 +25,7 @@ class ExportQuery(NodesAsked):
 async def export_nodes(call: Call) -> web.Response:
     """The nodes as a file, which can be taken again."""
     query: ExportQuery = call.query
-    nodes = [row.node for row in select(call, query)]
+    nodes = [row.node for row in await select(call, query)]
     as_csv = query.format == "csv"
     return web.Response(
         text=write_csv(nodes) if as_csv else write_json(nodes),

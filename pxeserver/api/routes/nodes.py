@@ -55,7 +55,7 @@ async def list_nodes(call: Call) -> Part:
     """All nodes, or those that the query selects, in its order."""
     query: NodeQuery = call.query
     query = query.model_copy(update={"state": query.state or query.phase})
-    rows, key, link = select(call, query), key_of(query), ""
+    rows, key, link = await select(call, query), key_of(query), ""
     order = (query.sort, query.down)
     start = query.offset
     if query.after is not None:

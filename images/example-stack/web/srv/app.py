@@ -14,9 +14,11 @@ import json
 import os
 import sys
 import threading
+import time
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs
 
 import psycopg2
@@ -28,6 +30,8 @@ CACHE = os.environ.get("CACHE", "tasks.cache")
 PASSWORD = Path(os.environ.get("PASSWORD_FILE", "/secret/db-password"))
 PORT = 8080
 REMEMBERED = 5
+AWAY = 5.0
+"""Seconds for which a cache that did not answer is not asked again."""
 LARGEST = 4096
 TABLE = (
     "CREATE TABLE IF NOT EXISTS notes (id bigserial PRIMARY KEY, text text NOT NULL, node text NOT NULL, "
@@ -59,53 +63,117 @@ class Counts:
 
 
 counts = Counts()
-cache = redis.Redis(host=CACHE, socket_timeout=2, socket_connect_timeout=2)
 
 
-def database() -> psycopg2.extensions.connection:
-    """A connection of its own for each request: after the database moved, the next request finds it."""
-    return psycopg2.connect(
-        host=DATABASE,
-        user="shop",
-        dbname="postgres",
-        password=PASSWORD.read_text().strip(),
-        connect_timeout=3,
-    )
+class Database:
+    """One connection that all requests take turns at: making one costs more than using it."""
 
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._connection: psycopg2.extensions.connection | None = None
 
-def ask(words: str, *values: str) -> list[tuple[str, str, str]]:
-    """One transaction; its rows, if any."""
-    connection = database()
-    try:
+    def ask(self, words: str, *values: str) -> list[tuple[str, str, str]]:
+        """One transaction; its rows, if any. After a failure the next looks where the database is then."""
+        with self._lock:
+            try:
+                connection = self._connection = self._connection or self._connect()
+                with connection, connection.cursor() as cursor:
+                    cursor.execute(words, values)
+                    return cursor.fetchall() if cursor.description else []
+            except psycopg2.Error:
+                if self._connection is not None:
+                    self._connection.close()
+                self._connection = None
+                raise
+
+    def _connect(self) -> psycopg2.extensions.connection:
+        password = PASSWORD.read_text().strip()
+        alive = {
+            "keepalives_idle": 3,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 8000,
+        }
+        connection = psycopg2.connect(
+            host=DATABASE, user="shop", dbname="postgres", password=password, connect_timeout=10, **alive
+        )
         with connection, connection.cursor() as cursor:
             cursor.execute(TABLE)
-            cursor.execute(words, values)
-            return cursor.fetchall() if cursor.description else []
-    finally:
-        connection.close()
+        return connection
 
 
-def notes() -> dict[str, object]:
-    """The newest notes: from the cache, or from the database where the cache has none or is away."""
-    found, visits, source = None, 0, "cache"
-    with suppress(redis.RedisError):
-        visits = cache.incr("visits")
-        found = cache.get("notes")
-    if found is None:
-        source = "database"
-        rows = ask("SELECT text, node, at::timestamptz(0)::text FROM notes ORDER BY id DESC LIMIT 20")
-        found = json.dumps([{"text": text, "node": node, "at": at} for text, node, at in rows])
-        with suppress(redis.RedisError):
-            cache.set("notes", found, ex=REMEMBERED)
-    return {"node": NODE, "source": source, "visits": visits, "notes": json.loads(found)}
+class Cache:
+    """Redis, or nothing for a few seconds after it did not answer: no request waits for it twice."""
+
+    def __init__(self) -> None:
+        self._redis = redis.Redis(host=CACHE, socket_timeout=1, socket_connect_timeout=1)
+        self._away = 0.0
+
+    def ask(self, command: str, *words: object, **more: object) -> Any:
+        """What it answers; None where it does not."""
+        if time.monotonic() < self._away:
+            return None
+        try:
+            return getattr(self._redis, command)(*words, **more)
+        except redis.RedisError:
+            self._away = time.monotonic() + AWAY
+            return None
 
 
-def write(text: str) -> None:
-    """Keep a note; whoever reads next asks the database."""
-    ask("INSERT INTO notes (text, node) VALUES (%s, %s)", text, NODE)
-    counts.add("writes")
-    with suppress(redis.RedisError):
-        cache.delete("notes")
+database, cache = Database(), Cache()
+
+
+class Notes:
+    """The newest notes: from the cache, else what this process read last while it reads them anew."""
+
+    def __init__(self) -> None:
+        self._last: str | None = None
+        self._reading = threading.Lock()
+
+    def newest(self) -> dict[str, object]:
+        """They, whence they come, and how often somebody has asked."""
+        visits, found, source = cache.ask("incr", "visits") or 0, cache.ask("get", "notes"), "cache"
+        if found is None and self._last is None:
+            found, source = self.read(), "database"
+        elif found is None:
+            found, source = self._last, "memory"
+            threading.Thread(target=self._again, daemon=True).start()
+        return {"node": NODE, "source": source, "visits": visits, "notes": json.loads(found or "[]")}
+
+    def write(self, text: str) -> None:
+        """Keep a note; whoever reads next finds it."""
+        database.ask("INSERT INTO notes (text, node) VALUES (%s, %s)", text, NODE)
+        counts.add("writes")
+        cache.ask("delete", "notes")
+        with suppress(psycopg2.Error):
+            self.read()
+
+    def read(self) -> str:
+        """From the database, for this process and the cache."""
+        rows = database.ask(
+            "SELECT text, node, at::timestamptz(0)::text FROM notes ORDER BY id DESC LIMIT 20"
+        )
+        self._last = json.dumps([{"text": text, "node": node, "at": at} for text, node, at in rows])
+        cache.ask("set", "notes", self._last, ex=REMEMBERED)
+        return self._last
+
+    def _again(self) -> None:
+        if self._reading.acquire(blocking=False):
+            try:
+                self.read()
+            except (psycopg2.Error, OSError) as error:
+                failed("reading", error)
+            finally:
+                self._reading.release()
+
+
+notes = Notes()
+
+
+def failed(path: str, error: Exception) -> None:
+    """Count and tell a request that the database did not serve."""
+    counts.add("failures")
+    print(f"node={NODE} path={path} error={str(error).strip()!r}", file=sys.stderr, flush=True)
 
 
 def page(found: dict) -> str:
@@ -128,9 +196,9 @@ class Handler(BaseHTTPRequestHandler):
         try:
             match self.path.partition("?")[0]:
                 case "/":
-                    self._say(200, page(notes()), "text/html; charset=utf-8")
+                    self._say(200, page(notes.newest()), "text/html; charset=utf-8")
                 case "/api/notes":
-                    self._say(200, json.dumps(notes()), "application/json")
+                    self._say(200, json.dumps(notes.newest()), "application/json")
                 case "/healthz":
                     self._say(200, "well\n")
                 case "/metrics":
@@ -150,15 +218,14 @@ class Handler(BaseHTTPRequestHandler):
             self._say(400, "POST /notes with text=...\n")
             return
         try:
-            write(text)
+            notes.write(text)
         except (psycopg2.Error, OSError) as error:
             self._failed(error)
             return
         self._say(303, "", more={"Location": "/"})
 
     def _failed(self, error: Exception) -> None:
-        counts.add("failures")
-        print(f"node={NODE} path={self.path} error={str(error).strip()!r}", file=sys.stderr, flush=True)
+        failed(self.path, error)
         self._say(503, "the database does not answer\n", more={"Retry-After": "2"})
 
     def _say(
