@@ -51,7 +51,7 @@ PROMTOOL := .cache/prometheus/usr/bin/promtool
 $(PROMTOOL):
 	@folder=$$(mktemp -d) && chmod 777 $$folder && echo "unpacking promtool" \
 	  && ( cd $$folder && { apt-get download -qq prometheus 2>/dev/null || { apt-get update -qq && apt-get download -qq prometheus; }; } ) \
-	  && dpkg-deb -x $$folder/prometheus_*.deb .cache/prometheus && rm -r $$folder .cache/prometheus/usr/bin/prometheus && touch $@
+	  && mkdir -p .cache/prometheus && dpkg-deb -x $$folder/prometheus_*.deb .cache/prometheus && rm -r $$folder .cache/prometheus/usr/bin/prometheus && touch $@
 
 $(VENV)/.lab: $(VENV)/.run
 	$(call apt_install,$(APT_LAB))
