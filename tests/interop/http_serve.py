@@ -14,10 +14,12 @@ import uvloop
 
 from pxeserver.boot.attempts import Attempts
 from pxeserver.boot.catalog import Catalog, NodeTable
-from pxeserver.boot.model import Event, Ignore, Image
+from pxeserver.boot.model import Event, Ignore, Image, Interface, Site
 from pxeserver.imagestore.store import Store
 from pxeserver.servers.http import BootHttp
 from pxeserver.servers.http_limits import HttpLimits
+
+LOOPBACK = Site((Interface(1, "lo", ("127.0.0.1/8",)),))
 
 
 class Plane:
@@ -36,6 +38,9 @@ class Plane:
 
     def nodes(self) -> NodeTable:
         return self._nodes
+
+    def site(self) -> Site:
+        return LOOPBACK
 
     def report(self, event: Event) -> None:
         """Nobody listens."""

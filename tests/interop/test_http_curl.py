@@ -14,34 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from http_serve import Plane
 
-from pxeserver.boot.attempts import Attempts
-from pxeserver.boot.catalog import Catalog, NodeTable
+from pxeserver.boot.catalog import Catalog
 from pxeserver.boot.model import Image, Loader, Machine
 from pxeserver.imagestore.store import Store
 from pxeserver.servers.http import BootHttp
 
 pytestmark = pytest.mark.interop
 SIZE = 9 * 1024 * 1024 + 12_345
-
-
-class Plane:
-    """A plane with one image and nothing else."""
-
-    def __init__(self, store: Store, catalog: Catalog) -> None:
-        self.attempts = Attempts(lambda: "abcdefgh22")
-        self._store, self._catalog, self._nodes = store, catalog, NodeTable()
-        self.open = store.open
-        self.ignored = self.report = lambda _: None
-
-    def now(self) -> float:
-        return 0.0
-
-    def catalog(self) -> Catalog:
-        return self._catalog
-
-    def nodes(self) -> NodeTable:
-        return self._nodes
 
 
 @dataclass
