@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -71,7 +72,9 @@ async def send_rows(
     """Send pages of rows as a download. The first is read before anything is sent, so that what keeps it
     from being read is an answer of its own; a peer that stands still is let go.
     """
-    first = await anext(found, ())
+    first: Sequence[Row] = ()
+    with suppress(StopAsyncIteration):
+        first = await anext(found)
     response = web.StreamResponse(
         headers={
             "Content-Type": f"{_MEDIA[form]}; charset=utf-8",

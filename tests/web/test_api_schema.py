@@ -25,8 +25,10 @@ from pxeserver import admin
 from pxeserver.api.access.passwords import Passwords
 from pxeserver.api.access.who import Role
 from pxeserver.api.application import DOCUMENT, PREFIX, ROUTES
+from pxeserver.notices import Post, Targets
 from pxeserver.postinstall.agents import AgentsStage
 from pxeserver.postinstall.stage import ClustersStage
+from pxeserver.storage.secretbox import SecretBox
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "access"))
 
@@ -46,6 +48,7 @@ LEFT_OUT = {
     "POST /restore",  # would take the users away that the others log in as
     "POST /restore/empty",
     "POST /imports",  # asks hosts on the network for files
+    "POST /notifications/{name}/test",  # and tells them
 }
 STREAMS = ("application/x-ndjson", "text/event-stream")
 """Those that are asked for by GET never end."""
@@ -67,7 +70,8 @@ def _rooms(folder):
         sock.listen()
         stage = ClustersStage.build(hall, folder, lambda: "http://127.0.0.1:80")
         agents = AgentsStage.build(authority, hall, sock, port=8444, clusters=stage.clusters)
-        return {"agents": agents, "clusters": stage.orders}
+        notices = Post(Targets(hall, SecretBox()), server="made-up")
+        return {"agents": agents, "clusters": stage.orders, "notices": notices}
 
     return more
 

@@ -1,6 +1,7 @@
 """Events, audit and settings in a browser: accessible, narrow and wide, light and dark; forms and files."""
 
 import pytest
+from playwright.sync_api import expect
 
 from pxeserver.boot.model import EventKind
 
@@ -101,10 +102,10 @@ def test_events_are_filtered_as_one_types_and_taken_along(site, page):
     page.go("/events")
     page.select_option("#f-kind", "installed")
     page.wait_for_url("**/events?kind=installed")
-    page.wait_for_function("document.querySelectorAll('#events tbody tr').length === 3")
+    expect(page.locator("#events tbody tr")).to_have_count(3)
     page.fill("#f-node", "n0002")
-    page.wait_for_function("document.querySelectorAll('#events tbody tr').length === 1")
-    page.wait_for_function("!document.querySelector('.htmx-request, .htmx-settling, .htmx-swapping')")
+    expect(page.locator("#events tbody tr")).to_have_count(1)
+    expect(page.locator(".htmx-request, .htmx-settling, .htmx-swapping")).to_have_count(0)
     with page.expect_download() as download:
         page.click("#list >> text=CSV")
     lines = download.value.path().read_text().splitlines()
