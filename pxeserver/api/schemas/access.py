@@ -166,22 +166,26 @@ class TokenQuery(Body):
     user: UserName | None = None
 
 
+Asked = Annotated[Text, Field(max_length=120)]
+"""What a filter looks for; several of them have to fit into one address."""
+
+
 class AuditQuery(Body):
     """Which changes to list, newest first."""
 
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
     before: Annotated[int, Field(ge=1, lt=2**63)] | None = None
     """Numbers below this one: the last of the page before."""
-    by: Text | None = None
+    by: Asked | None = None
     """Who, e.g. "cli:root", "web:alice", "token:alice/ci"."""
-    verb: Text | None = None
-    table: Text | None = None
+    verb: Asked | None = None
+    table: Asked | None = None
     """What kind of thing: nodes, groups, users ..."""
-    record: Text | None = None
+    record: Asked | None = None
     """Its name."""
-    source: Text | None = None
+    source: Asked | None = None
     """Where from: an IP address, or "unix"."""
-    q: Text | None = None
+    q: Asked | None = None
     """A part of any of these."""
     since: Moment | None = None
     """A time in ISO 8601, inclusive."""
