@@ -7,8 +7,7 @@ import statistics
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from pxeserver.lab.netns import Namespace
 
@@ -105,11 +104,3 @@ class Browser:
         self._browser.close()
         self._driver.stop()
         self._folder.cleanup()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -12,9 +12,11 @@ from pxeserver.api import versions
 from pxeserver.api.access.who import Need, look, who_of
 from pxeserver.api.node_boot import ScriptPreview
 from pxeserver.api.problems import Problem, ProblemView, as_problems
+from pxeserver.api.routing import Call
 from pxeserver.api.versions import RollBack, Shelf, VersionView
 from pxeserver.boot.model import Node
 from pxeserver.boot.values import KEYS
+from webadmin.fields import form_of
 from webadmin.render import language_of, redirect, render
 from webadmin.routing import Page, call, checked, query
 
@@ -22,11 +24,6 @@ OFFERED = 50
 """Nodes whose names are offered for a preview; any other can be typed."""
 Line = tuple[str, str]
 """A line of a difference: "add", "gone", "same" or "part", and its text."""
-
-
-async def form_of(request: web.Request) -> dict[str, str]:
-    """The fields of a form, with line breaks as the server keeps them."""
-    return {name: str(value).replace("\r\n", "\n") for name, value in (await request.post()).items()}
 
 
 def values_fields(values: Mapping[str, str]) -> dict[str, str]:
@@ -98,6 +95,20 @@ def refusal(problem: Problem) -> ProblemView:
     if problem.status not in (403, 409, 422):
         raise problem
     return problem.view
+
+
+Act = Callable[[Call], Awaitable[Any]]
+"""The handler of a route of the API."""
+
+
+async def removal(request: web.Request, noun: str, show: Act, remove: Act) -> web.Response:
+    """Remove a profile, group or image, once it has been asked for; `noun` is its word in texts and paths."""
+    name = (await show(call(request))).name
+    if request.method == "GET":
+        return render(request, "catalog/remove.html", noun=noun, name=name, back=f"/{noun}s/{name}")
+    with as_problems():
+        await remove(call(request))
+    return redirect(f"/{noun}s", language_of(request).text("{name} is removed", name=name))
 
 
 def version_pages(path: str, shelf: Shelf, need: Need) -> tuple[Page, ...]:

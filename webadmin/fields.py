@@ -1,9 +1,11 @@
-"""What forms send and show: mappings whose missing keys are empty, labels as one text, faults by field."""
+"""What forms send and show: fields, of which those that are missing are empty, labels as one text, faults."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+from aiohttp import web
 
 from pxeserver.api.problems import Problem, ProblemView
 
@@ -16,6 +18,12 @@ class Fields(dict[str, Any]):
 
     def __missing__(self, key: str) -> str:
         return ""
+
+
+async def form_of(request: web.Request) -> dict[str, str]:
+    """The text fields of a form, with line breaks as the server keeps them."""
+    form = await request.post()
+    return {name: text.replace("\r\n", "\n") for name, text in form.items() if isinstance(text, str)}
 
 
 def labels_text(labels: Mapping[str, str]) -> str:

@@ -21,7 +21,7 @@ from pxeserver.boot.architectures import ARCH_NAMES
 from pxeserver.boot.model import Group, Node, SelectorKind
 from pxeserver.boot.values import KEYS, matches, resolve, sort_groups
 from webadmin import catalog
-from webadmin.fields import Fields, faults_of, labels_of, labels_text
+from webadmin.fields import Fields, faults_of, form_of, labels_of, labels_text
 from webadmin.render import language_of, redirect, render
 from webadmin.routing import Nav, Page, call, checked, wants_fragment
 
@@ -72,7 +72,7 @@ async def form(request: web.Request) -> web.Response:
 
 async def save(request: web.Request) -> web.Response:
     """Store what the form says; refused where somebody else has changed the group meanwhile."""
-    fields = await catalog.form_of(request)
+    fields = await form_of(request)
     name = request.match_info.get("name", NEW)
     try:
         told = _told(fields, name)
@@ -102,7 +102,7 @@ async def save(request: web.Request) -> web.Response:
 
 async def preview(request: web.Request) -> web.Response:
     """Which nodes the form, which is not saved, would match, and what it would change for them."""
-    fields = await catalog.form_of(request)
+    fields = await form_of(request)
     if not wants_fragment(request):
         return await _form(request, fields)
     return render(request, "catalog/group-preview.html", **await _shown(request, fields))
@@ -182,12 +182,7 @@ async def _form(
 
 async def remove(request: web.Request) -> web.Response:
     """Remove a group, once it has been asked for."""
-    name = (await groups.show_group(call(request))).name
-    if request.method == "GET":
-        return render(request, "catalog/remove.html", noun="group", name=name, back=f"/groups/{name}")
-    with as_problems():
-        await groups.remove_group(call(request))
-    return redirect("/groups", language_of(request).text("{name} is removed", name=name))
+    return await catalog.removal(request, "group", groups.show_group, groups.remove_group)
 
 
 _CHANGE = operate("group", within_labels=True)

@@ -15,7 +15,7 @@ from pxeserver.api.routes.resumable import UploadView
 from pxeserver.api.routing import Call
 from pxeserver.api.schemas.catalog import ImageNew, ImportOrder
 from webadmin import catalog
-from webadmin.fields import Fields, faults_of, labels_of
+from webadmin.fields import Fields, faults_of, form_of, labels_of
 from webadmin.render import language_of, redirect, render
 from webadmin.routing import Nav, Page, call, checked
 
@@ -98,7 +98,7 @@ async def add(request: web.Request) -> web.Response:
 
 async def fetch(request: web.Request) -> web.Response:
     """Have the server fetch a file; for browsers without scripts, which wait for it."""
-    fields = await catalog.form_of(request)
+    fields = await form_of(request)
     back = "/loaders" if fields.get("role") == "loader" else "/images/-/add"
     try:
         told = {key: fields.get(key, "").strip() for key in ("url", "name", "role")}
@@ -113,7 +113,7 @@ async def fetch(request: web.Request) -> web.Response:
 async def give_up(request: web.Request) -> web.Response:
     """Give an upload up."""
     await resumable.give_up(call(request))
-    role = (await catalog.form_of(request)).get("role", "")
+    role = (await form_of(request)).get("role", "")
     return redirect("/loaders" if role == "loader" else "/images/-/add", language_of(request).text("Removed"))
 
 
@@ -139,12 +139,7 @@ async def _form(
 
 async def remove(request: web.Request) -> web.Response:
     """Remove an image that no profile boots, once it has been asked for."""
-    name = (await images.show_image(call(request))).name
-    if request.method == "GET":
-        return render(request, "catalog/remove.html", noun="image", name=name, back=f"/images/{name}")
-    with as_problems():
-        await images.remove_image(call(request))
-    return redirect("/images", language_of(request).text("{name} is removed", name=name))
+    return await catalog.removal(request, "image", images.show_image, images.remove_image)
 
 
 _CHANGE = operate("image")

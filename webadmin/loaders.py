@@ -13,7 +13,7 @@ from pxeserver.api.routing import Call
 from pxeserver.api.schemas.catalog import LoaderNew
 from pxeserver.boot.architectures import Arch, arch_name
 from webadmin import catalog
-from webadmin.fields import Fields, faults_of
+from webadmin.fields import Fields, faults_of, form_of
 from webadmin.images import ROLES, waiting_files
 from webadmin.render import language_of, redirect, render
 from webadmin.routing import Nav, Page, call, checked
@@ -53,7 +53,7 @@ async def _own(asked: Call) -> set[int]:
 
 async def use(request: web.Request) -> web.Response:
     """Use a file that was sent as the loader of an architecture."""
-    fields = await catalog.form_of(request)
+    fields = await form_of(request)
     try:
         found = next((u for u in await waiting_files(request, "loader") if u.id == fields.get("file")), None)
         if found is None or not found.done:

@@ -15,7 +15,7 @@ from pxeserver.api.routes.menu import MenuChange
 from pxeserver.api.routing import revision
 from pxeserver.boot.script import Entry, Heading
 from webadmin import catalog
-from webadmin.fields import Fields, faults_of
+from webadmin.fields import Fields, faults_of, form_of
 from webadmin.render import language_of, redirect, render
 from webadmin.routing import Nav, Page, call, checked, wants_fragment
 
@@ -33,7 +33,7 @@ async def _fields(request: web.Request) -> dict[str, str]:
 
 async def save(request: web.Request) -> web.Response:
     """Store what the form says; refused where somebody else has changed the menus meanwhile."""
-    fields = await catalog.form_of(request)
+    fields = await form_of(request)
     try:
         with as_problems():
             await menu.change_menu(call(request, body=_told(fields), seen=fields.get("seen", "")))
@@ -53,7 +53,7 @@ async def save(request: web.Request) -> web.Response:
 
 async def preview(request: web.Request) -> web.Response:
     """The screen that follows from the form, which is not saved; a button of it moves an entry."""
-    fields = await catalog.form_of(request)
+    fields = await form_of(request)
     name, _, way = fields.get("move", "").partition(":")
     order = fields.get("order", "").split()
     if name in order:

@@ -10,11 +10,11 @@ from pxeserver.api.access.who import administer
 from pxeserver.api.problems import Problem, as_problems
 from pxeserver.api.routes import notifications
 from pxeserver.api.schemas.notifications import NotificationChange, NotificationNew
-from webadmin.fields import Fields
+from webadmin.fields import Fields, form_of
 from webadmin.people import confirm
 from webadmin.render import language_of, redirect, render
 from webadmin.routing import Page, call, checked
-from webadmin.settings import correctable, form_of
+from webadmin.settings import correctable
 
 _SECRET = ("url", "secret")
 """Never shown again, not even in a form that is refused."""

@@ -10,10 +10,10 @@ from pxeserver.api.access.who import AREAS, Need, Role, administer, who_of
 from pxeserver.api.problems import Problem, as_problems
 from pxeserver.api.routes import tokens, users
 from pxeserver.api.schemas.access import TokenNew, TokenQuery, UserChange, UserNew
-from webadmin.fields import Fields
+from webadmin.fields import Fields, form_of, labels_of
 from webadmin.render import language_of, redirect, render
 from webadmin.routing import Page, call, checked
-from webadmin.settings import correctable, form_of
+from webadmin.settings import correctable
 
 ROLES = {
     "viewer": "Looks at everything that holds no secret",
@@ -50,24 +50,13 @@ def _form(fields: dict[str, str], problem: Problem | None) -> dict[str, Any]:
     }
 
 
-def _labels(text: str) -> dict[str, str]:
-    found = {}
-    for word in text.split():
-        key, equals, value = word.partition("=")
-        if not equals:
-            why = f"{word[:60]}: write key=value, with blanks between"
-            raise Problem(422, "the labels are refused", why, "Correct it", fields={"labels": why})
-        found[key] = value
-    return found
-
-
 async def add_user(request: web.Request) -> web.Response:
     """Add a user."""
     fields = await form_of(request)
     given: dict[str, Any] = {"name": fields.get("name", ""), "role": fields.get("role", "viewer")}
     given |= {"password": fields["password"]} if fields.get("password") else {}
     try:
-        given["labels"] = _labels(fields.get("labels", ""))
+        given["labels"] = labels_of(fields.get("labels", ""))
         with as_problems():
             await users.add_user(call(request, body=checked(UserNew, given)))
     except Problem as problem:
@@ -92,7 +81,7 @@ async def change_user(request: web.Request) -> web.Response:
     given: dict[str, Any] = {"role": fields.get("role", user.role), "version": fields.get("version")}
     given |= {"password": fields["password"]} if fields.get("password") else {}
     try:
-        given["labels"] = _labels(fields.get("labels", ""))
+        given["labels"] = labels_of(fields.get("labels", ""))
         with as_problems():
             await users.change_user(call(request, body=checked(UserChange, given)))
     except Problem as problem:

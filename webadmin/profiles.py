@@ -18,7 +18,7 @@ from pxeserver.api.schemas.catalog import ProfileChange, ProfileNew, ProfileView
 from pxeserver.boot.model import Profile, ProfileKind
 from pxeserver.boot.values import KEYS
 from webadmin import catalog
-from webadmin.fields import Fields, faults_of, labels_of, labels_text
+from webadmin.fields import Fields, faults_of, form_of, labels_of, labels_text
 from webadmin.render import language_of, redirect, render
 from webadmin.routing import Nav, Page, call, checked, wants_fragment
 
@@ -63,7 +63,7 @@ async def form(request: web.Request) -> web.Response:
 
 async def save(request: web.Request) -> web.Response:
     """Store what the form says; refused where somebody else has changed the profile meanwhile."""
-    fields = await catalog.form_of(request)
+    fields = await form_of(request)
     name = request.match_info.get("name", NEW)
     try:
         with as_problems():
@@ -98,7 +98,7 @@ async def _refused(request: web.Request, fields: dict[str, str], problem: Proble
 
 async def preview(request: web.Request) -> web.Response:
     """What the form, which is not saved, would boot on a node: the part of the page, or all of it."""
-    fields = await catalog.form_of(request)
+    fields = await form_of(request)
     if not wants_fragment(request):
         return _form(request, fields)
     return render(request, "catalog/preview.html", **_shown(request, fields))
@@ -170,12 +170,7 @@ def _form(
 
 async def remove(request: web.Request) -> web.Response:
     """Remove a profile that nothing uses, once it has been asked for."""
-    name = (await profiles.show_profile(call(request))).name
-    if request.method == "GET":
-        return render(request, "catalog/remove.html", noun="profile", name=name, back=f"/profiles/{name}")
-    with as_problems():
-        await profiles.remove_profile(call(request))
-    return redirect("/profiles", language_of(request).text("{name} is removed", name=name))
+    return await catalog.removal(request, "profile", profiles.show_profile, profiles.remove_profile)
 
 
 _CHANGE = operate("profile", within_labels=True)

@@ -13,7 +13,7 @@ from pxeserver.api.routes import server, settings
 from pxeserver.api.schemas.boots import PolicyChange
 from pxeserver.api.schemas.settings import NetworkQuery, SubnetChange
 from pxeserver.boot.values import KEYS
-from webadmin.fields import Fields
+from webadmin.fields import Fields, form_of
 from webadmin.render import language_of, redirect, render
 from webadmin.routing import Nav, Page, call, checked
 
@@ -33,11 +33,6 @@ MODES = {
 """What DHCP may do on a network."""
 _TEXTS = ("network", "dhcp", "router", "domain", "server", "mtu", "lease_seconds")
 _LISTS = ("pools", "dns", "ntp", "routes")
-
-
-async def form_of(request: web.Request) -> dict[str, str]:
-    """The text fields of a form."""
-    return {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
 
 
 def correctable(problem: Problem) -> Problem:

@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 from benchmarks import meter
@@ -47,7 +47,7 @@ def _pages(bench: Bench, side: Contender) -> None:
         raise LabError("no appliance")
     side.appliance.add_nodes(NODES, "bench")
     loads = 5 if bench.quick else LOADS
-    with Browser(side.stage.server, PLANE) as browser:
+    with closing(Browser(side.stage.server, PLANE)) as browser:
         browser.log_in("demo", "demo")
         paths = {"overview": "/", "live boots": "/boots", "nodes": "/nodes", "found": "/nodes?q=bench007421"}
         paths["node"] = "/nodes/bench007421"

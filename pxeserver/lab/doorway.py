@@ -18,7 +18,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 from pxeserver.lab.process import LabError
@@ -62,14 +61,6 @@ class Doorway:
         """Let nobody in any more."""
         self._server.shutdown()
         self._server.server_close()
-
-    def __enter__(self) -> Doorway:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _visit(self, browser: socket.socket) -> None:
         first = browser.recv(_BLOCK)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from rich.console import Console
@@ -37,7 +38,7 @@ def demo(console: Console, seconds: float, picture: Path | None = None) -> int:
     """Boot machines of different firmware into the discovery system while their steps are shown, here and in
     the web admin; 1 where one did not come up within `seconds`. `picture` is an SVG file for the end of it.
     """
-    with Playground(fresh=True, say=console.print) as ground, Doorway(ground.lab.boot) as doorway:
+    with Playground(fresh=True, say=console.print) as ground, closing(Doorway(ground.lab.boot)) as doorway:
         ground.wait_ready()
         opened = open_browser(doorway.link)
         console.print(

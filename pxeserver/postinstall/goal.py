@@ -268,6 +268,6 @@ def departed(layout: Layout, goal: Mapping[StepKey, Want], states: Mapping[StepK
         own = [s for k, s in states.items() if k.node == node and k.step in NODE_STEPS and s.params]
         return node in layout.lost or all(s.status is Status.GONE for s in own)
 
-    if not all(settled(k) for k in goal if k.step in LEADER_STEPS):
+    if not layout.leaving or not all(settled(k) for k in goal if k.step in LEADER_STEPS):
         return []
     return [n for n in layout.leaving if clean(n)]

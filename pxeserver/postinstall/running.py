@@ -182,16 +182,17 @@ class RunningCluster:
         self._seen = self.present(now)
         lead = leader(self.layout, self._seen, facts, self.leader)
         basis = (facts, lead, self.layout, spec)
-        if basis == self._basis:
-            return False
-        self._basis = basis
-        goal = wants(spec, self.layout, facts, lead)
-        self.coordinator.aim(goal, now)
-        if lead != self.leader:
-            self.leader, self.pending.record = lead, True
-        self._turn_tokens()
-        self._ask_for_token(facts, lead)
-        if left := departed(self.layout, goal, self.coordinator.states):
+        changed = basis != self._basis
+        if changed:
+            self._basis = basis
+            self.coordinator.aim(wants(spec, self.layout, facts, lead), now)
+            if lead != self.leader:
+                self.leader, self.pending.record = lead, True
+            self._turn_tokens()
+            self._ask_for_token(facts, lead)
+        # The last step to settle may tell nothing new.
+        left = departed(self.layout, self.coordinator.goal, self.coordinator.states)
+        if left:
             self.layout = self.layout.without(left)
             self.pending.record = True
             self.pending.departed.update(left)
@@ -200,7 +201,7 @@ class RunningCluster:
                 self.coordinator.drop(name)
         self.over = spec.destroy and not self.layout.everyone
         self.pending.record |= self.over
-        return True
+        return changed or bool(left)
 
     def _ask_for_token(self, facts: Facts, lead: str | None) -> None:
         """The key that the database's secrets were sealed with may be lost, and the token that workers join
@@ -339,7 +340,8 @@ class RunningCluster:
             return "destroying"
         if len(self.present(now)) < len(self.layout.everyone):
             return "away"
-        if self.stale or not states or not self.coordinator.finished or self.notes:
+        unfinished = not states or not self.coordinator.finished or self.layout.leaving
+        if self.stale or unfinished or self.notes:
             return "working"
         if any(self.coordinator.last_seen(name) is None for name in self.layout.everyone):
             return "checking"

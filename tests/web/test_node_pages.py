@@ -23,7 +23,8 @@ def strangers(site, count=3):
         who = (f"u{k:09}", f"52:54:99:00:00:{k:02x}", None)
         site.tell(EventKind.SCRIPT_SENT, *who, action="menu", arch=7, vendor="Dell", product="R650")
     end = time.monotonic() + 20
-    while len(site.hall.machines()) < count and time.monotonic() < end:
+    while len(site.hall.machines()) < count:
+        assert time.monotonic() < end, "they are not known"
         time.sleep(0.05)
     return [code for code, _, _ in site.hall.machines()]
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ def ground(tmp_path):
 
 def test_a_virtual_machine_boots_and_is_approved(ground, page_of):
     machine = ground.add(Firmware.BIOS_VIRTIO)
-    with Doorway(ground.lab.boot) as doorway:
+    with closing(Doorway(ground.lab.boot)) as doorway:
         page = page_of(f"http://localhost:{doorway.port}")
         page.go(doorway.link.removeprefix(page.home))
         page.wait_for_selector("#standing.ok")

@@ -207,3 +207,23 @@ async def look(fleet: Fleet, node: str, told: dict[str, object]) -> None:
         report = Report("looking", "boot-1", (Result(answer.work.id, True, facts=facts),))
     state = fleet.clusters.running["lab"].coordinator.states[StepKey(node, "pool")]
     assert state.facts["volume_id"] == "v1"
+
+
+@pytest.mark.parametrize("slow", ["n1", "n3", "n4"])
+async def test_a_cluster_is_not_ready_while_somebody_is_leaving(fleet: Fleet, slow: str) -> None:
+    await stand(fleet)
+    await fleet.add("n4")
+    fleet.work("n4")
+    cluster = fleet.clusters.running["lab"]
+    fleet.agents[slow].pause = lambda: 0.05
+    planned = await fleet.orders.plan_change("lab", cluster.adjusted.replaced("n3", "n4", lost=False))
+    await fleet.orders.apply(planned, "test")
+    seen = []
+
+    def over() -> bool:
+        seen.append((fleet.ready(), "n3" in cluster.layout.everyone))
+        return fleet.ready()
+
+    await fleet.until(over)
+    assert (False, True) in seen
+    assert (True, True) not in seen

@@ -3,6 +3,7 @@
 import http.client
 import http.server
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -51,7 +52,7 @@ def pages():
 
 @pytest.fixture
 def doorway(pages):
-    with Doorway(Here(), there=pages.server_address) as made:
+    with closing(Doorway(Here(), there=pages.server_address)) as made:
         yield made
 
 
