@@ -24,8 +24,10 @@ _GRACE = 15.0
 """Seconds that a waiting machine may be late before it loses its place: its loader's own tries take some."""
 _SHORTEST, _LONGEST = 1, 15
 """Seconds of one wait. Where thousands wait it is longer, so that all of them together ask..."""
-_ASKING = 100.0
+_ASKING = 150.0
 """...no more than this often a second."""
+_HELD = 0.1
+"""Part of a usual download's time."""
 _FORGET = 0.1
 """How much the newest machine counts in the usual size of a download."""
 
@@ -70,6 +72,12 @@ class Admission:
         self._size = 0.0
         self._arrived = 0
         self._measured = now
+        self._free_since: float | None = None
+        """Since when somebody could have had a turn."""
+        self._full = True
+        """Whether the turns were used when it was looked at last."""
+        self._seen: list[int] = []
+        """How many loaded, as each one found it that asked since the last measurement."""
 
     @property
     def running(self) -> int:
@@ -90,8 +98,14 @@ class Admission:
             return None
         waiting = self._waiting.get(key)
         place = bisect_left(self._order, waiting.number) + 1 if waiting else len(self._order) + 1
-        ahead = place - (self.bandwidth.allowed - len(self._running))
-        if ahead <= 0:
+        self._seen.append(len(self._running))
+        free = self.bandwidth.allowed - len(self._running)
+        ahead = place - free
+        if free <= 0:
+            self._free_since = None
+        elif self._free_since is None:
+            self._free_since = now
+        if ahead <= 0 or (self._free_since is not None and now - self._free_since >= self._held()):
             self._leave(key)
             self._running[key] = _Running(size, now)
             return None
@@ -100,9 +114,16 @@ class Admission:
             waiting = self._waiting[key] = _Waiting(self._number, now)
             self._order.append(self._number)
         expected = self._expected(ahead)
-        seconds = self._pause(expected)
+        seconds = self._pause(expected if self._full else None)
         waiting.until = now + seconds + _GRACE
         return Turn(place, len(self._order), seconds, None if expected is None else math.ceil(expected))
+
+    def _held(self) -> float:
+        """Seconds for which a turn that is free is held for who is next. Those who wait sleep: where
+        downloads are short, turns would go unused if they were held until the right one wakes.
+        """
+        rate = self.bandwidth.rate
+        return _HELD * self._size * self.bandwidth.allowed / rate if rate else math.inf
 
     def _expected(self, ahead: int) -> float | None:
         """Seconds until so many downloads have ended."""
@@ -113,7 +134,7 @@ class Admission:
         leaves a turn unused.
         """
         longest = max(_LONGEST, len(self._order) / _ASKING)
-        if expected is None:
+        if expected is None:  # or not what they wait for
             return math.ceil(_SHORTEST + self._chance() * max(2.0, len(self._order) / _ASKING))
         return max(_SHORTEST, round(min(expected, longest) * (0.6 + 0.4 * self._chance())))
 
@@ -150,10 +171,10 @@ class Admission:
 
     def tick(self, now: float) -> None:
         """About once a second: measure, and forget who has not come back."""
-        self.bandwidth.measure(
-            now - self._measured, self._arrived, self._size,
-            full=bool(self._waiting) and len(self._running) >= 0.8 * self.bandwidth.allowed,
-        )  # fmt: skip
+        seen = sum(self._seen) / len(self._seen) if self._seen else len(self._running)
+        self._full = bool(self._waiting) and seen >= 0.8 * self.bandwidth.allowed
+        self.bandwidth.measure(now - self._measured, self._arrived, self._size, full=self._full)
+        self._seen.clear()
         self._arrived, self._measured = 0, now
         for key in [key for key, it in self._running.items() if now - it.last > IDLE_SECONDS]:
             del self._running[key]

@@ -56,14 +56,16 @@ class Bandwidth:
 
     def measure(self, seconds: float, arrived: int, size: float, *, full: bool) -> None:
         """`arrived` bytes in the last `seconds`; `size` is a usual download's. `full`: as many ran as are
-        allowed, and others wait. Without that the number says nothing of the link.
+        allowed, and others wait. Without that the number says only what the link bears at least.
         """
         if seconds <= 0:
             return
         rate = arrived / seconds
         if not full:
             self._taken.clear()
-            self.rate = max(self.rate, rate)
+            if rate > self.rate:
+                self.rate = rate
+                self.allowed = max(self.allowed, self._useful(size))
             return
         self._taken.append(rate)
         if self._trying and len(self._taken) >= _TRIAL:
@@ -83,9 +85,13 @@ class Bandwidth:
         # What filled the link once may be more than it takes now: a tenth less is tried, and if that was too
         # little the next trial finds it.
         self._knee = max(LEAST, math.floor(self._knee * 0.9))
-        self.allowed = max(self._knee, math.ceil(self.rate / self._rules.useful(size)))
+        self.allowed = max(self._knee, self._useful(size))
         self._trying = False
         self._taken.clear()
+
+    def _useful(self, size: float) -> int:
+        """How many get a useful rate of what the link has carried."""
+        return math.ceil(self.rate / self._rules.useful(size)) if size else 0
 
     def _try(self, factor: float) -> None:
         self.allowed = math.ceil(self.allowed * factor)
