@@ -2,6 +2,7 @@
 
 Packages and what they depend on are unpacked, and none of their scripts is run; a filter leaves out what a
 service does not need. Every image has two layers: a base, the same bytes in all of them, and its own files.
+What takes a service long on its first start can be made beforehand, by a command of the recipe.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pxeserver import resources
-from pxeserver.containerlayer import Index, Layer, settings, write_archive
+from pxeserver import containerlayer, resources
+from pxeserver.containerlayer import Index, Layer, append, settings, write_archive
 from pxeserver.debian import Archive, PackagesUnavailable
 
 Progress = Callable[[str], None]
 EXAMPLE = "example-stack"
 RECIPE, NOTE = "images.toml", "built.json"
-UNPACK_SECONDS = 1800.0
-_RECIPE_FORMAT = "3"
-"""To be raised with every change of what is made of a recipe: images are then built anew."""
+UNPACK_SECONDS, MAKE_SECONDS = 1800.0, 300.0
+MADE = "made"
+"""The folder in an image whose files, once its own command has made them, become the image's."""
 
 
 class ImageFailed(Exception):  # noqa: N818 - what happened, in the words shown to a person
@@ -112,6 +113,9 @@ def _build(place: _Place, recipe: Mapping[str, Any], keys: Mapping[str, str], pr
             debs = unpack(archive, [*base["packages"], *image["packages"]], scratch / f"{name}.debs")
             layer = scratch / f"{name}.tar"
             _own_layer(place.folder / name, (base, image), debs, layer, index)
+            if command := image.get("make"):
+                with tempfile.TemporaryDirectory(dir=scratch) as tree:
+                    append(layer, _made(command, image["user"]["id"], Path(tree), [below, layer]))
             tag = f"example/{name}:1"
             path = out / f"{name}.tar.gz"
             write_archive(path, tag, settings(base, image), [below, layer])
@@ -180,6 +184,29 @@ def _own_layer(
         layer.close()
 
 
+def _made(command: Sequence[str], user: int, tree: Path, layers: Sequence[Path]) -> dict[str, bytes]:
+    """The files that a command makes below MADE, by their paths in the image. It runs in the image, as the
+    user of this id in a namespace of its own, without a network. ImageFailed.
+    """
+    for layer in layers:
+        with tarfile.open(layer) as tar:
+            tar.extractall(tree, filter="tar")
+    for folder in ("dev", "tmp", MADE):
+        (tree / folder).mkdir(exist_ok=True)
+    (tree / "dev/null").touch()  # only root may make the device; a file takes what is written as well
+    words = ["unshare", "--user", f"--map-user={user}", f"--map-group={user}", "--net", "--kill-child"]
+    words += [f"--root={tree}", "--wd=/", *command]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=MAKE_SECONDS)
+    except subprocess.TimeoutExpired as late:
+        raise ImageFailed(f"{' '.join(command)} took longer than {MAKE_SECONDS:.0f} s") from late
+    if done.returncode:
+        last = "; ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
+        raise ImageFailed(f"{' '.join(command)}, run in the image, failed: {last or done.returncode}")
+    made = tree / MADE
+    return {str(f.relative_to(made)): f.read_bytes() for f in sorted(made.rglob("*")) if f.is_file()}
+
+
 def _filter(base: Mapping[str, Any], image: Mapping[str, Any]) -> Callable[[str], bool]:
     dropped = _patterns([*base["drop"], *image.get("drop", ())])
     kept = _patterns(base.get("keep", ()))
@@ -192,7 +219,7 @@ def _patterns(patterns: Sequence[str]) -> re.Pattern[str]:
 
 def _key(folder: Path, recipe: Mapping[str, Any], name: str) -> str:
     """Changes with everything that goes into an image but the packages' versions."""
-    digest = hashlib.sha256(Path(__file__).read_bytes())
+    digest = hashlib.sha256(Path(__file__).read_bytes() + Path(containerlayer.__file__).read_bytes())
     digest.update(
         json.dumps([recipe["release"], recipe["base"], recipe["images"][name]], sort_keys=True).encode()
     )

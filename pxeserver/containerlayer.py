@@ -72,6 +72,15 @@ class Layer:
         self._tar.close()
 
 
+def append(layer: Path, files: Mapping[str, bytes]) -> None:
+    """Add files to a layer that is written already."""
+    with tarfile.open(layer, "a", format=tarfile.PAX_FORMAT) as tar:
+        for name, data in files.items():
+            member = _member(name, 0o644)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+
+
 def settings(base: Mapping[str, Any], image: Mapping[str, Any]) -> dict[str, Any]:
     """How a container of this image is started, in the words of the image specification."""
     user = image["user"]

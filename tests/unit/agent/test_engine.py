@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pxeserver.agent.join.step import StepFailed
-from pxeserver.agent.join.steps import images, stacks, swarm
+from pxeserver.agent.join.steps import stacks, swarm
 from pxeserver.agent.join.steps.engine import Engine, EngineRefused, QuorumLost
 
 
@@ -133,10 +133,3 @@ def test_a_stack_with_other_variables_is_another_version() -> None:
     assert stacks._version(stack) == stacks._version(stack | {"env": {}}) == "abc"
     one, two = (stacks._version(stack | {"env": {"A": value}}) for value in "12")
     assert one.startswith("abc+") and one != two
-
-
-def test_what_is_no_archive_of_images_is_told(tmp_path: Path) -> None:
-    path = tmp_path / "x"
-    path.write_bytes(b"x" * 2000)
-    with path.open("rb") as file, pytest.raises(StepFailed, match="no archive"):
-        images.contents(file, "x")

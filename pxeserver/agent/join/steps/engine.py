@@ -10,9 +10,9 @@ import contextlib
 import http.client
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 from urllib.parse import quote, urlencode
 
 from pxeserver.agent.join.step import StepFailed
@@ -82,8 +82,8 @@ class Engine:
         data = None if body is None else json.dumps(body).encode()
         return self._ask("POST", path, query, data, kind="application/json", timeout=timeout)
 
-    def send(self, path: str, archive: IO[bytes], timeout: float) -> Any:
-        """Send a tar archive as it is read."""
+    def send(self, path: str, archive: Iterable[bytes], timeout: float) -> Any:
+        """Send a tar archive in parts."""
         return self._ask("POST", path, {"quiet": True}, archive, kind="application/x-tar", timeout=timeout)
 
     def delete(self, path: str, query: Query | None = None) -> bool:
@@ -115,7 +115,7 @@ class Engine:
         method: str,
         path: str,
         query: Query | None = None,
-        body: bytes | IO[bytes] | None = None,
+        body: bytes | Iterable[bytes] | None = None,
         *,
         kind: str = "",
         timeout: float = PATIENCE,

@@ -5,28 +5,20 @@ An archive's sha256 is not the image's id, so the step keeps which archive each 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
-import tarfile
 import tempfile
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from pxeserver.agent.join import files
 from pxeserver.agent.join.step import Drift, Facts, StepFailed, Tell, Want
 from pxeserver.agent.join.steps.engine import Engine, EngineRefused
+from pxeserver.agent.join.steps.image_archive import Contents, contents, fetch, whole, without
 
 KEPT = Path("/var/lib/pxeserver-agent/images.json")
-TRIES = 4
-SILENCE = 30.0
-"""Seconds without a byte after which a transfer is begun again where it stopped."""
 LOAD_SECONDS = 600.0
-_PART = 1 << 20
-_TOLD = 64 << 20
 ROOM = 3
 """An archive's size times this has to be free: the archive itself, and its layers unpacked."""
 Record = dict[str, dict[str, Any]]
@@ -117,14 +109,36 @@ class Images:
             )
         with tempfile.TemporaryFile(dir=folder) as archive:
             fetch(image, archive, tell)
-            tags = contents(archive, image["name"])
-            archive.seek(0)
+            inside = contents(archive, image["name"])
+            tags = inside.tags
             tell(f"loading {', '.join(tags)}")
-            self._engine.send("/images/load", archive, LOAD_SECONDS)
+            known = self._known(inside)
+            try:
+                self._send(without(archive, known))
+            except EngineRefused:
+                # Not every engine takes an archive without the layers that it has; nothing says which do.
+                if not known:
+                    raise
+                self._send(whole(archive))
         found = {tag: self._engine.find(f"/images/{tag}/json") for tag in tags}
         if missing := [tag for tag, one in found.items() if one is None]:
             raise StepFailed(f"image {image['name']}: the engine did not take {', '.join(missing)}")
         return {tag: one["Id"] for tag, one in found.items() if one}
+
+    def _send(self, parts: Iterable[bytes]) -> None:
+        self._engine.send("/images/load", parts, LOAD_SECONDS)
+
+    def _known(self, inside: Contents) -> frozenset[str]:
+        """The members of the archive that are layers which the engine has of other images already. A layer is
+        the same only upon the same layers below it.
+        """
+        here = [
+            (found.get("RootFS") or {}).get("Layers") or []
+            for one in self._record().values()
+            for tag in one["tags"]
+            if (found := self._engine.find(f"/images/{tag}/json")) is not None
+        ]
+        return inside.within(here)
 
     def _missing(self, tags: Mapping[str, str]) -> list[str]:
         found = {tag: self._engine.find(f"/images/{tag}/json") for tag in tags}
@@ -139,66 +153,3 @@ class Images:
 
     def _keep(self, record: Record) -> None:
         files.put(self._kept, json.dumps(record, indent=1, sort_keys=True) + "\n", 0o600)
-
-
-def fetch(image: Mapping[str, Any], out: IO[bytes], tell: Tell) -> None:
-    """Write what is at the image's url to `out`; StepFailed where it is not what its sha256 says."""
-    tell(f"fetching image {image['name']} ({image['size'] >> 20} MiB)")
-    error: Exception | None = None
-    for _ in range(TRIES):
-        try:
-            _continue(image, out, tell)
-        except (OSError, urllib.error.URLError) as failed:
-            error = failed
-            continue
-        if out.tell() >= image["size"]:
-            break
-    else:
-        raise StepFailed(
-            f"image {image['name']} cannot be fetched from {image['url']}: {error or 'cut short'}"
-        )
-    out.seek(0)
-    have = hashlib.file_digest(out, "sha256").hexdigest()  # type: ignore[arg-type]
-    if have != image["sha256"]:
-        raise StepFailed(
-            f"image {image['name']}: what {image['url']} sent has sha256 {have[:16]}…, not "
-            f"{image['sha256'][:16]}…; it was not loaded"
-        )
-
-
-def _continue(image: Mapping[str, Any], out: IO[bytes], tell: Tell) -> None:
-    """Fetch what is still missing; OSError."""
-    begin = out.seek(0, 2)
-    if begin >= image["size"]:
-        return
-    request = urllib.request.Request(image["url"], headers={"Range": f"bytes={begin}-"} if begin else {})  # noqa: S310 - the server's own
-    with urllib.request.urlopen(request, timeout=SILENCE) as answer:  # noqa: S310
-        if begin and answer.status != 206:
-            out.seek(0)
-            out.truncate()
-        while part := answer.read(_PART):
-            if out.tell() + len(part) > image["size"]:
-                raise StepFailed(
-                    f"image {image['name']} is larger than {image['size']} bytes; it was not loaded"
-                )
-            before = out.tell() // _TOLD
-            out.write(part)
-            if out.tell() // _TOLD > before:
-                tell(f"{out.tell() >> 20} of {image['size'] >> 20} MiB")
-
-
-def contents(archive: IO[bytes], name: str) -> list[str]:
-    """The tags in an archive of `docker save`. StepFailed where it is none, or has an image without a tag."""
-    archive.seek(0)
-    try:
-        with tarfile.open(fileobj=archive, mode="r:*") as tar:
-            # The first that is found will do: our archives begin with it, and the layers stay packed.
-            member = next((one for one in tar if one.name == "manifest.json"), None)
-            manifest = tar.extractfile(member) if member else None
-            listed = json.loads(manifest.read()) if manifest else []
-        tags = sorted({str(tag) for one in listed for tag in one.get("RepoTags") or ()})
-    except (tarfile.TarError, KeyError, ValueError, AttributeError, TypeError, EOFError) as error:
-        raise StepFailed(f"image {name} is no archive of `docker save`: {error}", retry=False) from error
-    if not tags:
-        raise StepFailed(f"image {name}: the archive has no tagged image in it", retry=False)
-    return tags
