@@ -80,6 +80,10 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+_LATER = 5
+"""Niceness (nice(2)) of the control process: on a core that both want, booting machines come first."""
+
+
 def _mendable(error: Exception) -> bool:
     from pxeserver.storage.database_file import DatabaseUnavailable  # noqa: PLC0415 - the worker loads no SQLAlchemy
 
@@ -133,6 +137,7 @@ async def _worker(settings: Settings, stop: asyncio.Event) -> None:
 async def _control(settings: Settings, stop: asyncio.Event) -> None:
     from pxeserver.app_control import ControlParts  # noqa: PLC0415 - each process loads its own rooms only
 
+    os.nice(_LATER)
     descriptors.raise_limit()
     parts = await ControlParts.build(settings)
     try:

@@ -131,4 +131,4 @@ def _kind(schema: Mapping[str, Any]) -> str:
     return str(schema.get("type", "anything"))
 
 
-PAGES = (Page("GET", "/docs/api", page, look("server"), Nav("API", "settings", 95, section="Server")),)
+PAGES = (Page("GET", "/docs/api", page, look("server"), Nav("API", "api", 95, section="Server")),)

@@ -37,7 +37,7 @@ STORMS = (
     Kind("storm-1000"),
     Kind("storm-1000-loss-1", loss=1.0),
     Kind("storm-1000-loss-5", loss=5.0),
-    Kind("storm-10000-talk", 10_000, talk=True),
+    Kind("storm-10000-talk", 10_000, talk=True, admission=False),  # no bytes to wait for
     Kind("storm-1000-uvloop", loop="uvloop"),
     Kind("storm-1000-gigabit", shape="1gbit"),
     Kind("storm-1000-gigabit-no-turns", shape="1gbit", admission=False),

@@ -95,7 +95,7 @@ class Database:
             "tcp_user_timeout": 8000,
         }
         connection = psycopg2.connect(
-            host=DATABASE, user="shop", dbname="postgres", password=password, connect_timeout=10, **alive
+            host=DATABASE, user="shop", dbname="shop", password=password, connect_timeout=10, **alive
         )
         with connection, connection.cursor() as cursor:
             cursor.execute(TABLE)
