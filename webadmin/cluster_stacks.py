@@ -66,6 +66,7 @@ async def stack(request: web.Request) -> web.Response:
         name=asked.part("stack"),
         project=project,
         versions=versions,
+        services=await cluster_stacks.services(asked),
         now_there=next((v for v in versions if v.current), None),
         step=log,
         tones=TONES,

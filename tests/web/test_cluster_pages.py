@@ -149,6 +149,7 @@ def test_a_stack_is_deployed_changed_and_rolled_back(site, page):
     page.wait_for_url("**/clusters/lab/stacks")
     page.click("th a:has-text('shop')")
     assert "shop:2" in page.inner_text("section:has-text('What is deployed') pre >> nth=-1")
+    assert "web\t3" in page.inner_text("section:has-text('Tasks that run') tbody")
     page.click("button[name=version][value='1']")
     page.click("main .bulk .primary")
     page.wait_for_url("**/clusters/lab/stacks/shop")

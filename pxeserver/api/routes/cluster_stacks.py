@@ -1,4 +1,6 @@
-"""The versions of a cluster's stack files. Going back to one is a change of the cluster: clusters.py."""
+"""A cluster's stacks: the versions of their files, and their services. Going back to a version is a change of
+the cluster: clusters.py.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,14 @@ from pxeserver.api.access.who import look
 from pxeserver.api.problems import Problem
 from pxeserver.api.routes.cluster_found import cluster_of, orders
 from pxeserver.api.routing import Call, Route
-from pxeserver.api.schemas.clusters import StackVersionView
+from pxeserver.api.schemas.clusters import StackServiceView, StackVersionView
+from pxeserver.postinstall.work import StepKey
 from pxeserver.storage.clusters import ClusterTable
+
+STACKS = "stacks"
+"""The leader's step that deploys them."""
+_TASKS = "tasks of "
+"""Before a service's name in what the step finds."""
 
 
 async def versions(call: Call) -> list[StackVersionView]:
@@ -34,6 +42,29 @@ async def versions(call: Call) -> list[StackVersionView]:
     ]
 
 
+async def services(call: Call) -> list[StackServiceView]:
+    """The services of a stack: what ran when it was deployed, and what was found to be wrong since."""
+    cluster, name = await cluster_of(call), call.part("stack")
+    key = StepKey(cluster.leader or "", STACKS)
+    state, member = cluster.coordinator.states.get(key), cluster.members.get(key.node)
+    told = (state.facts if state else {}).get("stacks", {}).get(name, {}).get("services", {})
+    drift = member.drift if member else ()
+    found = {
+        line["what"].removeprefix(_TASKS): f"{line['have']}, wanted: {line['want']}"
+        for line in drift
+        if line["step"] == STACKS
+    }
+    return [
+        StackServiceView(
+            name=service.removeprefix(f"{name}_"),
+            running=running,
+            as_of=(state.finished or None) if state else None,
+            trouble=found.get(service, ""),
+        )
+        for service, running in sorted(told.items())
+    ]
+
+
 ROUTES = (
     Route(
         "GET",
@@ -42,6 +73,16 @@ ROUTES = (
         "Show the versions of a stack",
         "cluster",
         StackVersionView,
+        many=True,
+        need=look("cluster"),
+    ),
+    Route(
+        "GET",
+        "/clusters/{name}/stacks/{stack}/services",
+        services,
+        "Show the services of a stack",
+        "cluster",
+        StackServiceView,
         many=True,
         need=look("cluster"),
     ),

@@ -150,6 +150,18 @@ class StackVersionView(StackView):
     """It is what is deployed, or about to be."""
 
 
+class StackServiceView(View):
+    """One service of a stack that is deployed."""
+
+    name: str
+    running: int
+    """Tasks that ran when the stack was deployed."""
+    as_of: Time | None
+    """When that was."""
+    trouble: str
+    """What a look found since: fewer run than should, or others do not find them. "" for nothing."""
+
+
 class ClusterDetail(ClusterView):
     """A cluster with what it was made from."""
 

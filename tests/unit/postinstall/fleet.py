@@ -122,6 +122,12 @@ class FakeAgent:
             case "swarm-members":
                 names = [m["name"] for m in work.want["members"] if m["role"] == "manager"]
                 return {"managers": names}, {"worker_token": f"token-{work.want['rotate']}"}
+            case "stacks":
+                told = {
+                    one["name"]: {"version": one["version"], "services": {f"{one['name']}_web": 3}}
+                    for one in work.want["stacks"]
+                }
+                return {"stacks": told}, {}
             case "gate":
                 return {"passed": True}, {}
         return {}, {}

@@ -10,6 +10,7 @@ import pytest
 from fleet import THREE
 from fleet_api import Server, server
 
+from pxeserver.postinstall.polls import Drifted
 from pxeserver.storage.machines import Audit
 
 pytestmark = pytest.mark.slow
@@ -28,6 +29,24 @@ def deployed(server: Server) -> Any:
     leader = server.fleet.clusters.running["lab"].leader or ""
     stacks = server.fleet.agents[leader].there.get("stacks")
     return stacks["stacks"][0]["file"] if stacks else None
+
+
+async def test_its_services_are_told_and_what_was_found_since(server: Server) -> None:
+    fleet, path = server.fleet, "/clusters/lab/stacks/shop/services"
+    await fleet.add("n1", "n2", "n3")
+    await applied(server, 0)
+    assert await server.ok("GET", path) == []
+    fleet.work()
+    await fleet.until(fleet.ready)
+    (told,) = await server.ok("GET", path)
+    assert (told["name"], told["running"], told["trouble"]) == ("web", 3, "")
+    assert told["as_of"]
+    agent = fleet.agents[fleet.clusters.running["lab"].leader or ""]
+    agent.drift = (Drifted("stacks", "tasks of shop_web", "3 running", "1"),)
+    await fleet.until(lambda: not fleet.ready())
+    (told,) = await server.ok("GET", path)
+    assert told["trouble"] == "1, wanted: 3 running"
+    assert await server.ok("GET", path.replace("shop", "none")) == []
 
 
 async def test_it_goes_back_and_forward_by_a_plan(server: Server) -> None:
