@@ -80,8 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-_LATER = 5
-"""Niceness (nice(2)) of the control process: on a core that both want, booting machines come first."""
+_NICENESS = 5
+"""Of the control process (nice(2)): on a core that both want, booting machines come first."""
 
 
 def _mendable(error: Exception) -> bool:
@@ -137,7 +137,7 @@ async def _worker(settings: Settings, stop: asyncio.Event) -> None:
 async def _control(settings: Settings, stop: asyncio.Event) -> None:
     from pxeserver.app_control import ControlParts  # noqa: PLC0415 - each process loads its own rooms only
 
-    os.nice(_LATER)
+    os.nice(_NICENESS)
     descriptors.raise_limit()
     parts = await ControlParts.build(settings)
     try:

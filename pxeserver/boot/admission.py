@@ -134,7 +134,7 @@ class Admission:
         leaves a turn unused.
         """
         longest = max(_LONGEST, len(self._order) / _ASKING)
-        if expected is None:  # or not what they wait for
+        if expected is None:  # not known, or turns stand free
             return math.ceil(_SHORTEST + self._chance() * max(2.0, len(self._order) / _ASKING))
         return max(_SHORTEST, round(min(expected, longest) * (0.6 + 0.4 * self._chance())))
 

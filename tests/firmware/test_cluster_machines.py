@@ -86,7 +86,7 @@ def test_the_address_and_the_data_outlive_their_node(play: ClusterPlay) -> None:
     write(play, "before the loss", 60)
     lost = owner(play)
     with closing(Asked(play)) as answers:
-        time.sleep(2)
+        play.wait(lambda: answers.asked >= 10, 60, "it is not asked", pause=0.2)
         cut = time.monotonic()
         play.machines[lost].power_off()
         play.wait(lambda: answers.good_after(cut) is not None, 60, "nobody answers any more", pause=0.2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -51,9 +52,11 @@ def test_the_start_up_lines_say_what_matters(server: Server) -> None:
         r"now +a new machine would get: menu",
         r"loaders +for bios, x64",
         r"API +\S+/api.sock",
-        r"next +(\S+/)?pxeserver boot watch",
+        r"next +\S+ boot watch",
     ):
         assert re.search(wanted, server.log), f"{wanted} not in\n{server.log}"
+    command = re.search(r"next +(\S+) boot watch", server.log)[1]
+    assert shutil.which(command), "what it names can be run here, by its name or by its path"
 
 
 def test_ctrl_c_ends_everything_within_two_seconds(server: Server) -> None:

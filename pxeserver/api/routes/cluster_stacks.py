@@ -12,7 +12,7 @@ from pxeserver.api.schemas.clusters import StackServiceView, StackVersionView
 from pxeserver.postinstall.work import StepKey
 from pxeserver.storage.clusters import ClusterTable
 
-STACKS = "stacks"
+_STACKS = "stacks"
 """The leader's step that deploys them."""
 _TASKS = "tasks of "
 """Before a service's name in what the step finds."""
@@ -45,14 +45,14 @@ async def versions(call: Call) -> list[StackVersionView]:
 async def services(call: Call) -> list[StackServiceView]:
     """The services of a stack: what ran when it was deployed, and what was found to be wrong since."""
     cluster, name = await cluster_of(call), call.part("stack")
-    key = StepKey(cluster.leader or "", STACKS)
+    key = StepKey(cluster.leader or "", _STACKS)
     state, member = cluster.coordinator.states.get(key), cluster.members.get(key.node)
     told = (state.facts if state else {}).get("stacks", {}).get(name, {}).get("services", {})
     drift = member.drift if member else ()
     found = {
         line["what"].removeprefix(_TASKS): f"{line['have']}, wanted: {line['want']}"
         for line in drift
-        if line["step"] == STACKS
+        if line["step"] == _STACKS
     }
     return [
         StackServiceView(
