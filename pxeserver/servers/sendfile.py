@@ -37,7 +37,14 @@ _TAIL = 256 * 1024
 """A body counts as sent when no more than this waits in the socket's buffer."""
 _FIRST_LOOK, _LAST_LOOK = 0.002, 0.25
 """Seconds between looks at the last bytes on their way."""
+_LEFT, _LEFT_AFTER = 2 * 1024 * 1024, 2.0
+"""Bytes on the wire at the end of a body, and seconds without a word about them, after which it counts as
+sent: a boot loader may start its kernel before it acknowledges the last window (iPXE's has 2 MiB), and will
+never speak on this connection again.
+"""
 _TCP_CLOSE = 7
+_SIOCOUTQNSD = 0x894B
+"""Asks for the bytes that were not sent at all (linux/sockios.h)."""
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -86,6 +93,8 @@ class FileSending:
         self._window_from = 0
         self._waits = False
         self._look: asyncio.TimerHandle | None = None
+        self._heard = 0, 0.0
+        """At the end of the body: how much was not acknowledged, and since when."""
         self._over = False
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
 
@@ -141,12 +150,22 @@ class FileSending:
             return
         if self._look is None:  # the first time
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
-        if self._waiting() <= _TAIL:
+        waiting = self._waiting()
+        if waiting <= _TAIL:
             self.end("")
         elif self._gone():
             self.end("reset")
+        elif self._left(waiting):
+            self.end("")
         elif self._look is None:
             self._look_again(_FIRST_LOOK)
+
+    def _left(self, waiting: int) -> bool:
+        """Whether everything is on the wire, and the reader has said nothing about it for long."""
+        now = self._loop.time()
+        if waiting != self._heard[0]:
+            self._heard = waiting, now
+        return waiting <= _LEFT and now - self._heard[1] >= _LEFT_AFTER and not self._queued(_SIOCOUTQNSD)
 
     def _look_again(self, pause: float) -> None:
         def look() -> None:
@@ -181,9 +200,12 @@ class FileSending:
 
     def _waiting(self) -> int:
         """Bytes in the socket that the reader has not acknowledged (SIOCOUTQ has the number of TIOCOUTQ)."""
+        return self._queued(termios.TIOCOUTQ)
+
+    def _queued(self, which: int) -> int:
         value = array.array("i", [0])
         try:
-            fcntl.ioctl(self._out, termios.TIOCOUTQ, value)
+            fcntl.ioctl(self._out, which, value)
         except OSError:
             return 0
         return value[0]

@@ -57,7 +57,8 @@ server = "10.77.0.2"
 def check(site: Any, boot: Any, wanted: list[str]) -> dict[str, Any]:
     """The boot arrived, its timeline has the wanted steps, its inventory is stored. Returns the inventory."""
     assert not boot.error
-    assert not steps_missing(boot.timeline, wanted), boot.timeline
+    missing = steps_missing(boot.timeline, wanted)
+    assert not missing, (missing, site.server.boot(boot.machine), site.server.process.text()[-3000:])
     mac = boot.machine.spec.mac
     unknown = {one["mac"]: one["code"] for one in site.server.ask("node", "list", "--unknown")}
     name = boot.machine.spec.name
