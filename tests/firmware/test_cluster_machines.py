@@ -95,10 +95,11 @@ def test_the_address_and_the_data_outlive_their_node(play: ClusterPlay) -> None:
         play.wait(lambda: "before the loss" in notes(play, SERVICE_ADDRESS), 300, "the note is lost")
         took = write(play, "after the loss", WRITES)
     print(f"the next write {took:.0f} s after that; {answers.failed} of {answers.asked} requests failed")
-    assert gap < 3.0
     play.machines[lost].power_on()
     print(f"{lost} is back after {play.wait(lambda: ready(play), 900, f'{lost} does not come back'):.0f} s")
     play.wait(lambda: "after the loss" in notes(play, addresses(play)[lost]), 300, f"{lost} does not answer")
+    # Last, so that the return is seen even where the address came too late.
+    assert gap < 3.0
 
 
 def write(play: ClusterPlay, text: str, seconds: float) -> float:
