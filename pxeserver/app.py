@@ -56,6 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"pxeserver: {errors}", file=sys.stderr)
         return EXIT_CONFIGURATION
     parent = os.environ.get(PARENT)
+    with contextlib.suppress(PermissionError):  # only root may come before others
+        os.setpriority(os.PRIO_PROCESS, 0, _NICENESS[name])
     keep = frozenset({privileges.CAP_NET_BIND_SERVICE}) if name == "worker" else frozenset()
     try:
         server = settings.server
@@ -80,8 +82,8 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-_NICENESS = 5
-"""Of the control process (nice(2)): on a core that both want, booting machines come first."""
+_NICENESS = {"worker": -5, "control": 5}
+"""nice(2): on a core that both want, or somebody else, booting machines come first."""
 
 
 def _mendable(error: Exception) -> bool:
@@ -137,7 +139,6 @@ async def _worker(settings: Settings, stop: asyncio.Event) -> None:
 async def _control(settings: Settings, stop: asyncio.Event) -> None:
     from pxeserver.app_control import ControlParts  # noqa: PLC0415 - each process loads its own rooms only
 
-    os.nice(_NICENESS)
     descriptors.raise_limit()
     parts = await ControlParts.build(settings)
     try:

@@ -91,7 +91,10 @@ def test_the_address_and_the_data_outlive_their_node(play: ClusterPlay) -> None:
         play.machines[lost].power_off()
         play.wait(lambda: answers.good_after(cut) is not None, 60, "nobody answers any more", pause=0.2)
         gap = (answers.good_after(cut) or 0.0) - cut
-        print(f"{lost} had the address; first answer {gap:.2f} s after the cut")
+        print(
+            f"{lost} had the address; first answer {gap:.2f} s after the cut; in vain before: "
+            + answers.in_vain(cut)
+        )
         play.wait(lambda: "before the loss" in notes(play, SERVICE_ADDRESS), 300, "the note is lost")
         took = write(play, "after the loss", WRITES)
     print(f"the next write {took:.0f} s after that; {answers.failed} of {answers.asked} requests failed")
@@ -116,6 +119,7 @@ class Asked:
     def __init__(self, play: ClusterPlay) -> None:
         self._play = play
         self._good: list[float] = []
+        self._bad: list[tuple[float, float]] = []
         self.asked = self.failed = 0
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -130,10 +134,15 @@ class Asked:
                 self._good.append(begin)
             else:
                 self.failed += 1
+                self._bad.append((begin, time.monotonic()))
 
     def good_after(self, moment: float) -> float | None:
         """When the first request was begun after this moment that was answered."""
         return next((at for at in self._good if at > moment), None)
+
+    def in_vain(self, moment: float) -> str:
+        """The requests after this moment that failed: when they began and how long they took, seconds."""
+        return ", ".join(f"{b - moment:.1f} ({e - b:.1f})" for b, e in self._bad if e > moment)
 
     def close(self) -> None:
         """Ask no more."""

@@ -30,6 +30,8 @@ CACHE = os.environ.get("CACHE", "tasks.cache")
 PASSWORD = Path(os.environ.get("PASSWORD_FILE", "/secret/db-password"))
 PORT = 8080
 REMEMBERED = 5
+PATIENCE = 0.3
+"""Seconds that a request waits for the cache, which is there to make it faster."""
 AWAY = 5.0
 """Seconds for which a cache that did not answer is not asked again."""
 LARGEST = 4096
@@ -106,7 +108,7 @@ class Cache:
     """Redis, or nothing for a few seconds after it did not answer: no request waits for it twice."""
 
     def __init__(self) -> None:
-        self._redis = redis.Redis(host=CACHE, socket_timeout=1, socket_connect_timeout=1)
+        self._redis = redis.Redis(host=CACHE, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE)
         self._away = 0.0
 
     def ask(self, command: str, *words: object, **more: object) -> Any:
