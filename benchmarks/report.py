@@ -72,7 +72,11 @@ def _compared(row: Mapping[str, Any]) -> list[str]:
             f" | {figures['failures']:.0f} | {figures['core_busy']:.0%} | {figures['client_core_share']:.0%}"
             f" | {figures['memory'] / 1e6:.1f} MB | {rate} | {cost} |"
         )
-    return [*out, f"\n{row['note']}." if row["note"] else ""]
+    note = row["note"]
+    heard = row["medians"][row["ours"]].get("heard_p99")
+    if row["kind"] == "latency" and heard:
+        note += f"; from the server's first packet on {row['ours']}'s p99 is {_time(heard)}"
+    return [*out, f"\n{note}." if note else ""]
 
 
 def _storm(row: Mapping[str, Any]) -> list[str]:

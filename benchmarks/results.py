@@ -23,6 +23,7 @@ def sample(load: Mapping[str, Any], meter: Mapping[str, Any], per: str) -> Sampl
         "failures": load["failures"],
         "p50": load["p50"],
         "p99": load["p99"],
+        "heard_p99": load.get("heard_p99"),
         "client_core_share": round(load["cpu"] / seconds, 3),
         "server": dict(meter),
         "client": dict(load),
@@ -88,7 +89,15 @@ def row(
         "medians": {
             name: {
                 what: middle(runs, what)
-                for what in ("rate", "cpu_per_unit", "p50", "p99", "failures", "client_core_share")
+                for what in (
+                    "rate",
+                    "cpu_per_unit",
+                    "p50",
+                    "p99",
+                    "heard_p99",
+                    "failures",
+                    "client_core_share",
+                )
             }
             | {
                 "memory": middle([s["server"] for s in runs], "memory"),

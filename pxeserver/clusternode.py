@@ -42,7 +42,7 @@ class NodeSystem:
     (fast, small), and the mirror; "" is the one that this host uses.
     """
 
-    release: str = "bookworm"
+    release: str = "trixie"
     kernel: str = "virtual"
     compression: str = "small"
     mirror: str = ""

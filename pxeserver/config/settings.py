@@ -174,7 +174,7 @@ class NodeImageSettings(Section):
     """The node system, which machines of a cluster run from RAM. It is built on order only: `pxeserver image
     build cluster-node`."""
 
-    release: Literal["bookworm", "trixie"] = "bookworm"
+    release: Literal["bookworm", "trixie"] = "trixie"
     """Debian's release."""
     kernel: Literal["virtual", "physical"] = "virtual"
     """virtual: Debian's cloud kernel, with the drivers of virtual machines only; physical: its usual one."""

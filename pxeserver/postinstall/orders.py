@@ -32,6 +32,8 @@ from pxeserver.storage.clusters import ClusterRecord, ClusterTable
 from pxeserver.storage.machines import Audit
 from pxeserver.storage.records import AuditRecord, Stamp
 
+STATE_PATIENCE = 180.0
+"""Seconds that members with a state disk are waited for, before one without begins as a manager."""
 _DOES = (Action.CREATE, Action.CHANGE, Action.REMOVE)
 
 
@@ -80,6 +82,8 @@ class ClusterOrders:
         self.arms: Arms | None = None
         """Lets those of these nodes claim, once, that have no agent yet."""
         self._one = asyncio.Lock()
+        self._held: dict[str, float] = {}
+        """Clusters that would begin with managers which keep nothing, and since when they wait."""
 
     # ------------------------------------------------------------------------------------------ planning
 
@@ -307,10 +311,32 @@ class ClusterOrders:
         if not waits or cluster.wanted.destroy or cluster.record.state == "stopped":
             return
         planned = await self.plan_change(name, cluster.adjusted)
-        if planned.layout.places.keys() > cluster.layout.places.keys():
+        if hold := self._hold(planned, cluster.layout):
+            cluster.notes = (*planned.plan.waiting, hold)
+        elif planned.layout.places.keys() > cluster.layout.places.keys():
             await self.apply(planned, BY)  # which notes who is still waited for
         else:
             cluster.notes = planned.plan.waiting
+
+    def _hold(self, planned: Planned, former: Layout) -> str:
+        """Why these members do not begin yet; "" where they do. Who is a manager once stays one: machines
+        with a disk are longer at their start, and would come too late.
+        """
+        places = planned.layout.places
+        hasty = [n for n in planned.layout.managers if places[n].diskless and n not in former.managers]
+        if not hasty or not planned.plan.waiting:
+            self._held.pop(planned.name, None)
+            return ""
+        loop = asyncio.get_running_loop()
+        since = self._held.setdefault(planned.name, loop.time())
+        left = since + STATE_PATIENCE - loop.time()
+        if left <= 0:
+            return ""
+        loop.call_later(left, self.clusters.news.set)
+        return (
+            f"{', '.join(hasty)} would be a manager and keeps nothing over a restart: the others are waited "
+            f"for first, {STATE_PATIENCE / 60:.0f} minutes at most"
+        )
 
     async def _found(self, name: str) -> RunningCluster:
         await self.clusters.ready()

@@ -10,7 +10,7 @@ import pytest
 from fleet import THREE, Fleet
 
 from pxeserver.config.faults import ConfigErrors
-from pxeserver.postinstall import views
+from pxeserver.postinstall import orders, views
 from pxeserver.postinstall.healing import Healing
 from pxeserver.postinstall.polls import Drifted, Report
 from pxeserver.postinstall.work import Result, StepKey
@@ -227,3 +227,48 @@ async def test_a_cluster_is_not_ready_while_somebody_is_leaving(fleet: Fleet, sl
     await fleet.until(over)
     assert (False, True) in seen
     assert (True, True) not in seen
+
+
+ONE = (
+    THREE.replace('nodes = ["n1", "n2", "n3"]', "next = 3")
+    .replace("managers = 3", "managers = 1")
+    .replace('name = "lab"\n', 'name = "lab"\nephemeral = true\n', 1)
+)
+
+
+async def appear(fleet: Fleet, *names: str, **facts: object) -> None:
+    await fleet.add(*names, **facts)
+    for name in names:
+        await fleet.clusters.joined(name, fresh=True)
+
+
+async def test_a_manager_that_keeps_nothing_waits_for_those_that_do(fleet: Fleet) -> None:
+    await fleet.apply(ONE)
+    fleet.work()
+    await appear(fleet, "n1", diskless=True)
+    cluster = fleet.clusters.running["lab"]
+    await fleet.until(lambda: any("n1 would be a manager" in note for note in cluster.notes))
+    assert not cluster.layout.places
+    await appear(fleet, "n2")
+    await fleet.until(lambda: cluster.layout.managers == ("n2",))
+    await appear(fleet, "n3")
+    fleet.work("n1", "n2", "n3")
+    await fleet.until(fleet.ready)
+    assert cluster.layout.managers == ("n2",)
+
+
+async def test_it_does_not_wait_for_ever(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orders, "STATE_PATIENCE", 0.5)
+    await fleet.apply(ONE)
+    fleet.work()
+    await appear(fleet, "n1", diskless=True)
+    cluster = fleet.clusters.running["lab"]
+    await fleet.until(lambda: cluster.layout.managers == ("n1",))
+
+
+async def test_where_nobody_keeps_anything_all_of_them_begin(fleet: Fleet) -> None:
+    await fleet.apply(ONE)
+    fleet.work()
+    await appear(fleet, "n1", "n2", "n3", diskless=True)
+    fleet.work("n1", "n2", "n3")
+    await fleet.until(fleet.ready)
