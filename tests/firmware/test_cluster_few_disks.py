@@ -63,6 +63,7 @@ def test_the_diskless_one_comes_back_with_nothing_and_heals(play: ClusterPlay) -
     play.on(DISKED, "sh", "-c", "echo before > /srv/shared/before")
     play.machines[DISKLESS].power_off()
     play.wait(lambda: roles(play)[DISKLESS] == "Down", 200, "the loss is not seen")
+    play.wait(lambda: not ready(play), 200, "its absence is not told")
     play.on(DISKED, "sh", "-c", "echo meanwhile > /srv/shared/meanwhile")
     play.machines[DISKLESS].power_on()
     play.wait(lambda: ready(play), 900, f"{DISKLESS} does not come back")

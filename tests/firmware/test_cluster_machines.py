@@ -101,6 +101,7 @@ def test_the_address_and_the_data_outlive_their_node(play: ClusterPlay) -> None:
     print(
         f"a note was written {took:.0f} s after the cut; {answers.failed} of {answers.asked} requests failed"
     )
+    play.wait(lambda: not ready(play), 200, "its absence is not told")
     play.machines[lost].power_on()
     print(f"{lost} is back after {play.wait(lambda: ready(play), 900, f'{lost} does not come back'):.0f} s")
     play.wait(lambda: "after the loss" in notes(play, addresses(play)[lost]), 300, f"{lost} does not answer")
