@@ -57,13 +57,20 @@ def core_busy(core: int) -> float:
     raise OSError(f"no core {core}")
 
 
-def memory(pid: int) -> int:
-    """Bytes of memory of the tree: proportional set size, so that what processes share counts once."""
-    total = 0
+def memory_of(pid: int) -> dict[str, int]:
+    """Bytes of memory of each process of the tree, by its name: proportional set size, so that what processes
+    share counts once.
+    """
+    found: dict[str, int] = {}
     for process in tree(pid):
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            total += process.memory_full_info().pss
-    return total
+            found[process.name()] = found.get(process.name(), 0) + process.memory_full_info().pss
+    return found
+
+
+def memory(pid: int) -> int:
+    """Bytes of memory of the tree."""
+    return sum(memory_of(pid).values())
 
 
 def group_seconds(group: Path) -> float:

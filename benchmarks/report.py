@@ -114,7 +114,8 @@ def _memory(row: Mapping[str, Any]) -> list[str]:
             else "it ended"
         )
         out.append(f"| {name} | {idle / 1e6:.1f} MB | {text} |")
-    return out
+    each = ", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in row["processes"].items())
+    return [*out, f"\nOur processes: {each}."]
 
 
 def _decision(row: Mapping[str, Any]) -> list[str]:

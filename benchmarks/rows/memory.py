@@ -23,6 +23,7 @@ def rows(bench: Bench) -> None:
         bench.introduce(*sides)
         time.sleep(1)
         idle = {side.name: meter.memory(side.pid) for side in sides}
+        own = meter.memory_of(sides[0].pid)
         held = {side.name: _held(bench, side) for side in sides if side.name != "nginx"}
     busy = {name: taken for name, (taken, _) in held.items()}
     bench.add({
@@ -30,10 +31,12 @@ def rows(bench: Bench) -> None:
         "title": "memory of all processes",
         "kind": "memory",
         "idle": idle,
+        "processes": own,
         "transfers": TRANSFERS,
         "with_transfers": busy,
         "accepted": {name: accepted for name, (_, accepted) in held.items()},
         "told": ", ".join(f"{n} {b / 1e6:.1f} MB" for n, b in idle.items())
+        + f" (of {sides[0].name}'s " + ", ".join(f"{n} {b / 1e6:.1f}" for n, b in own.items()) + ")"
         + "; with 1,000 transfers "
         + ", ".join(f"{n} {b / 1e6:.1f} MB" for n, b in busy.items()),
     })  # fmt: skip
