@@ -95,7 +95,7 @@ def test_whatever_makes_a_difference_builds_anew(tmp_path: Path) -> None:
     folder = tmp_path / NAME
     shutil.copytree(FOLDER, folder)
     keys = {recipe_key(folder, NodeSystem())}
-    keys.add(recipe_key(folder, NodeSystem(release="trixie")))
+    keys.add(recipe_key(folder, NodeSystem(release="bookworm")))
     keys.add(recipe_key(folder, NodeSystem(kernel="physical")))
     keys.add(recipe_key(folder, NodeSystem(compression="fast")))
     script = folder / "root/usr/lib/pxeserver/booted"
