@@ -15,7 +15,7 @@ from typing import Self
 
 from aiohttp import web
 
-from pxeserver import clusternode, sockets
+from pxeserver import clusternode, forked, sockets
 from pxeserver.admin import AdminStage
 from pxeserver.api import application
 from pxeserver.api.routing import Rooms
@@ -45,6 +45,8 @@ _LOADERS_AGAIN = 60.0
 """Seconds until loaders that could not be had are tried again: the network may have been slower than we
 were.
 """
+_SETTLED = 5.0
+"""Seconds after which the memory that the start took in passing (10 MB) is given back."""
 _DISCOVERY_AGAIN = 900.0
 """Seconds at most until a build that failed is tried again."""
 
@@ -142,6 +144,7 @@ class ControlParts:
         )
         self.runner = await application.serve(application.on_socket(rooms), self.listening)
         await self._open_admin(rooms)
+        asyncio.get_running_loop().call_later(_SETTLED, forked.give_back)
 
     async def _open_admin(self, rooms: Rooms) -> None:
         try:

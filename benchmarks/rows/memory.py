@@ -12,6 +12,8 @@ from benchmarks.rows.tftp import words
 
 TRANSFERS = 1000
 HOLD = 12.0
+IDLE = 10.0
+"""Seconds after the start that count as idle."""
 
 
 def rows(bench: Bench) -> None:
@@ -21,7 +23,7 @@ def rows(bench: Bench) -> None:
     with bench.cast() as cast:
         sides = [cast.appliance(), *(cast.peer(name) for name in ("nginx", "dnsmasq", "tftpd-hpa", "atftpd"))]
         bench.introduce(*sides)
-        time.sleep(1)
+        time.sleep(IDLE)
         idle = {side.name: meter.memory(side.pid) for side in sides}
         own = meter.memory_of(sides[0].pid)
         held = {side.name: _held(bench, side) for side in sides if side.name != "nginx"}

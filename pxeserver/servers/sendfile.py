@@ -39,8 +39,8 @@ _FIRST_LOOK, _LAST_LOOK = 0.002, 0.25
 """Seconds between looks at the last bytes on their way."""
 _LEFT, _LEFT_AFTER = 2 * 1024 * 1024, 2.0
 """Bytes on the wire at the end of a body, and seconds without a word about them, after which it counts as
-sent: a boot loader may start its kernel before it acknowledges the last window (iPXE's was seen to be 1.9 MB),
-and will never speak on this connection again.
+sent: a boot loader may start its kernel before it acknowledges the last window (iPXE's was seen to be
+1.9 MB), and will never speak on this connection again.
 """
 _TCP_CLOSE = 7
 _SIOCOUTQNSD = 0x894B
