@@ -15,12 +15,12 @@ from typing import Any
 import msgspec
 
 from pxeserver.config.faults import ConfigErrors
-from pxeserver.live import Missing, Refused, Unavailable
+from pxeserver.live import Missing, Refused
 from pxeserver.postinstall import candidates, specfile
 from pxeserver.postinstall.adjustments import Adjustments
 from pxeserver.postinstall.checks import check
 from pxeserver.postinstall.circumstances import Circumstances, check_against
-from pxeserver.postinstall.clusters import BY, Clusters
+from pxeserver.postinstall.clusters import Clusters
 from pxeserver.postinstall.layingout import lay_out
 from pxeserver.postinstall.layout import Candidate, Layout
 from pxeserver.postinstall.neighbours import own_addresses
@@ -32,8 +32,6 @@ from pxeserver.storage.clusters import ClusterRecord, ClusterTable
 from pxeserver.storage.machines import Audit
 from pxeserver.storage.records import AuditRecord, Stamp
 
-STATE_PATIENCE = 180.0
-"""Seconds that members with a state disk are waited for, before one without begins as a manager."""
 _DOES = (Action.CREATE, Action.CHANGE, Action.REMOVE)
 
 
@@ -82,8 +80,6 @@ class ClusterOrders:
         self.arms: Arms | None = None
         """Lets those of these nodes claim, once, that have no agent yet."""
         self._one = asyncio.Lock()
-        self._held: dict[str, float] = {}
-        """Clusters that would begin with managers which keep nothing, and since when they wait."""
 
     # ------------------------------------------------------------------------------------------ planning
 
@@ -287,56 +283,6 @@ class ClusterOrders:
                 await Audit(connection).add([AuditRecord(now, by, "forget", "clusters", name, version, {})])
             self.clusters.forget(name)
             await self.clusters.describe(nodes)
-
-    async def admit_newcomers(self) -> None:
-        """Take up as members nodes that have appeared and that clusters wait for; for ever."""
-        while True:
-            await self.clusters.news.wait()
-            self.clusters.news.clear()
-            await asyncio.sleep(1)  # their claims are written just now
-            for name in list(self.clusters.running):
-                try:
-                    await self._admit(name)
-                except Unavailable:
-                    continue
-                except Refused:
-                    self.clusters.news.set()  # a person was at it at the same time: look once more
-                except ConfigErrors as error:
-                    if (cluster := self.clusters.running.get(name)) is not None:
-                        cluster.notes = tuple(str(error).splitlines())
-
-    async def _admit(self, name: str) -> None:
-        cluster = self.clusters.running[name]
-        waits = cluster.notes or cluster.spec.members.select
-        if not waits or cluster.wanted.destroy or cluster.record.state == "stopped":
-            return
-        planned = await self.plan_change(name, cluster.adjusted)
-        if hold := self._hold(planned, cluster.layout):
-            cluster.notes = (*planned.plan.waiting, hold)
-        elif planned.layout.places.keys() > cluster.layout.places.keys():
-            await self.apply(planned, BY)  # which notes who is still waited for
-        else:
-            cluster.notes = planned.plan.waiting
-
-    def _hold(self, planned: Planned, former: Layout) -> str:
-        """Why these members do not begin yet; "" where they do. Who is a manager once stays one: machines
-        with a disk are longer at their start, and would come too late.
-        """
-        places = planned.layout.places
-        hasty = [n for n in planned.layout.managers if places[n].diskless and n not in former.managers]
-        if not hasty or not planned.plan.waiting:
-            self._held.pop(planned.name, None)
-            return ""
-        loop = asyncio.get_running_loop()
-        since = self._held.setdefault(planned.name, loop.time())
-        left = since + STATE_PATIENCE - loop.time()
-        if left <= 0:
-            return ""
-        loop.call_later(left, self.clusters.news.set)
-        return (
-            f"{', '.join(hasty)} would be a manager and keeps nothing over a restart: the others are waited "
-            f"for first, {STATE_PATIENCE / 60:.0f} minutes at most"
-        )
 
     async def _found(self, name: str) -> RunningCluster:
         await self.clusters.ready()

@@ -9,6 +9,7 @@ from pathlib import Path
 from pxeserver.boot.model import FileRef, Image
 from pxeserver.live import Hall
 from pxeserver.postinstall.clusters import Clusters
+from pxeserver.postinstall.newcomers import Newcomers
 from pxeserver.postinstall.orders import ClusterOrders
 from pxeserver.postinstall.work import Json
 from pxeserver.storage.secretbox import SecretBox
@@ -40,7 +41,7 @@ class ClustersStage:
 
     def endless(self) -> list[Awaitable[None]]:
         """What runs until the end."""
-        return [self.clusters.run(), self.orders.admit_newcomers()]
+        return [self.clusters.run(), Newcomers(self.orders).admit()]
 
 
 def container_images(images: Iterable[Image], base_url: str) -> dict[str, Json]:

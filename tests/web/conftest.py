@@ -166,6 +166,13 @@ def open_page(browser: Any, site: MadeUp) -> Iterator[Opener]:
         return pages[-1]
 
     yield opened
+    _close(contexts, pages)
+
+
+def _close(contexts: list[Any], pages: list[Watched]) -> None:
+    """Close them; nothing may have gone wrong before. A request that is under way then is aborted, which htmx
+    calls an error.
+    """
     faults = [fault for page in pages for fault in page.faults]
     for context in contexts:
         context.close()
@@ -192,11 +199,7 @@ def page_of(browser: Any) -> Iterator[Callable[[str], Watched]]:
         return pages[-1]
 
     yield opened
-    # Before they are closed: a request that is under way then is aborted, which htmx calls an error.
-    faults = [fault for page in pages for fault in page.faults]
-    for context in contexts:
-        context.close()
-    assert not faults, faults
+    _close(contexts, pages)
 
 
 @pytest.fixture

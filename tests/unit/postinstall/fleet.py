@@ -13,6 +13,7 @@ from typing import Any
 from pxeserver.boot.model import Node
 from pxeserver.live import Hall, Unavailable
 from pxeserver.postinstall.clusters import Clusters
+from pxeserver.postinstall.newcomers import Newcomers
 from pxeserver.postinstall.orders import ClusterOrders
 from pxeserver.postinstall.polls import Drifted, Progress, Report
 from pxeserver.postinstall.work import APPLY, CHECK, UNDO, Result, Work
@@ -175,7 +176,7 @@ class Fleet:
         for name in names or self.agents:
             self.tasks.append(loop.create_task(self.agents[name].run()))
         self.tasks.append(loop.create_task(self._tick()))
-        self.tasks.append(loop.create_task(self.orders.admit_newcomers()))
+        self.tasks.append(loop.create_task(Newcomers(self.orders).admit()))
 
     async def _tick(self) -> None:
         while True:

@@ -10,7 +10,7 @@ import pytest
 from fleet import THREE, Fleet
 
 from pxeserver.config.faults import ConfigErrors
-from pxeserver.postinstall import orders, views
+from pxeserver.postinstall import newcomers, views
 from pxeserver.postinstall.healing import Healing
 from pxeserver.postinstall.polls import Drifted, Report
 from pxeserver.postinstall.work import Result, StepKey
@@ -258,7 +258,7 @@ async def test_a_manager_that_keeps_nothing_waits_for_those_that_do(fleet: Fleet
 
 
 async def test_it_does_not_wait_for_ever(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(orders, "STATE_PATIENCE", 0.5)
+    monkeypatch.setattr(newcomers, "STATE_PATIENCE", 0.5)
     await fleet.apply(ONE)
     fleet.work()
     await appear(fleet, "n1", diskless=True)
