@@ -170,9 +170,7 @@ def open_page(browser: Any, site: MadeUp) -> Iterator[Opener]:
 
 
 def _close(contexts: list[Any], pages: list[Watched]) -> None:
-    """Close them; nothing may have gone wrong before. A request that is under way then is aborted, which htmx
-    calls an error.
-    """
+    """Close them; nothing may have gone wrong on any of them."""
     faults = [fault for page in pages for fault in page.faults]
     for context in contexts:
         context.close()

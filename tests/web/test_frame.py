@@ -73,3 +73,26 @@ def test_on_a_narrow_screen_the_menu_opens_and_closes_without_scripts(site, open
     assert page.is_visible("nav#nav")
     page.click("nav#nav >> text=Overview")
     assert page.inner_text("h1") == "Overview"
+
+
+def test_an_answer_that_is_no_longer_wanted_is_no_fault(site, page):
+    """The fixture fails on anything in the console, which is where htmx writes what is broken."""
+    site.add_nodes(3)
+    page.go("/nodes")
+    held = []
+    page.page.route("**/nodes?*", lambda route: route.continue_() if held else held.append(route))
+    with page.page.expect_event("requestfailed"):
+        with page.page.expect_request("**/nodes?*"):
+            page.fill("#filter input[type=search]", "n0001")
+        page.fill("#filter input[type=search]", "n0002")
+    page.wait_for_selector("#list:has-text('n0002'):not(:has-text('n0001'))")
+
+
+def test_a_server_that_is_gone_is_told(site, page):
+    site.add_nodes(3)
+    page.go("/nodes")
+    page.page.route("**/nodes?*", lambda route: route.abort())
+    page.fill("#filter input[type=search]", "n0001")
+    page.wait_for_selector("#toasts p")
+    assert [fault for fault in page.faults if "htmx:sendError" in fault]
+    page.faults.clear()

@@ -11,3 +11,14 @@ export function toast(text, seconds = 8) {
 document.addEventListener("htmx:sendError", (event) => {
   toast(event.detail.elt?.closest("[data-away]")?.dataset.away ?? event.detail.error?.toString());
 });
+
+// An answer that is no longer wanted (the next letter was typed, the form was sent) is aborted. htmx calls that an
+// error and writes it to the console; it is none.
+document.addEventListener("htmx:beforeRequest", ({ detail }) => {
+  const { xhr } = detail;
+  const aborted = xhr.onabort;
+  xhr.onabort = (event) => {
+    detail.error = "";
+    aborted.call(xhr, event);
+  };
+});
