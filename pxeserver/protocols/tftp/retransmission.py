@@ -11,12 +11,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds, except `patient_tries`, `plain_tries` and `offer_tries`."""
+    """Seconds, except `lossy_after`, `patient_tries`, `plain_tries` and `offer_tries`."""
 
     first: float = 0.2
     """The wait before anything was measured."""
     floor: float = 0.02
     """Never resend sooner: clients that are busy for a scheduler tick are not lost packets."""
+    lossy_floor: float = 0.005
+    """The same where the path was seen to lose packets and the client to answer at once."""
+    lossy_after: int = 3
+    """So many packets in a row that were lost, and not late, are seeing it."""
     cap: float = 0.4
     """The longest wait of the first `patient_tries` tries: back-off must not turn a lossy link into a stalled
     one."""
@@ -37,7 +41,7 @@ class Timing:
 class Retransmission:
     """Smoothed round trip time, its variation, and the back-off. No wait is longer than `longest` seconds."""
 
-    __slots__ = ("_guess", "_longest", "_timing", "_tries", "_variation", "base", "smoothed")
+    __slots__ = ("_floor", "_guess", "_longest", "_lost", "_timing", "_tries", "_variation", "base", "smoothed")
 
     def __init__(self, timing: Timing, longest: float | None = None) -> None:
         self._timing = timing
@@ -46,6 +50,8 @@ class Retransmission:
         self._guess: float | None = None
         self._variation = 0.0
         self._tries = 0
+        self._floor = timing.floor
+        self._lost = 0
         self.base = timing.first
         """The wait without back-off, seconds."""
 
@@ -61,8 +67,8 @@ class Retransmission:
             smoothed += difference / 8
         self.smoothed = smoothed
         base = smoothed + 4 * self._variation
-        if base < self._timing.floor:  # noqa: PLR1730 - a call of max() for every block
-            base = self._timing.floor
+        if base < self._floor:  # noqa: PLR1730 - a call of max() for every block
+            base = self._floor
         self.base = base if base < self._longest else self._longest
         self._tries = 0
 
@@ -78,6 +84,12 @@ class Retransmission:
         if self.smoothed is not None:
             if self.smoothed / 2 <= since_last <= self.base:
                 self._tries = 0
+                self._lost += 1
+            elif since_last < self.smoothed / 2:
+                self._lost = 0  # the answer to the send before: it was late, and the wait too short
+            lossy = self._lost >= self._timing.lossy_after
+            self._floor = self._timing.lossy_floor if lossy else self._timing.floor
+            self.base = min(max(self.smoothed + 4 * self._variation, self._floor), self._longest)
         elif self._guess is None:
             self._guess = since_last
         elif self._guess / 2 <= since_last <= self._guess * 2:

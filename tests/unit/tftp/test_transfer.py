@@ -141,6 +141,23 @@ def test_waits_grow_from_the_floor_to_the_cap():
     assert times == [0.02, 0.04, 0.08, 0.16, 0.32, 0.4, 0.4, 0.4]
 
 
+def test_a_path_that_loses_packets_is_waited_for_less_long_until_one_was_only_late():
+    bench = Bench(size=100_000).opened()
+    waits = []
+
+    def lost() -> None:
+        waits.append(round(bench.transfer.next_timer() - bench.now, 4))
+        bench.wait(bench.transfer.next_timer() - bench.now)
+
+    for block in range(1, 8):
+        lost()
+        bench.after(RTT, ack(block))
+    lost()
+    bench.after(RTT / 10, ack(8))  # sooner than anything can answer the second send
+    lost()
+    assert waits == [0.02, 0.02, 0.02, 0.005, 0.005, 0.005, 0.005, 0.005, 2 * 0.02]
+
+
 def test_a_dead_client_is_given_up():
     bench = Bench().opened()
     sent = bench.wait(60)
