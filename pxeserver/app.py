@@ -11,19 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from pxeserver import descriptors, forked, logs, mounts, privileges
+from pxeserver import descriptors, forked, handover, logs, mounts, privileges
 from pxeserver.config import ConfigErrors, Settings
 from pxeserver.notify import keep_watchdog_fed, notify
-from pxeserver.run import CONFIG, FLAGS
 from pxeserver.supervisor import EXIT_CONFIGURATION, EXIT_HOPELESS, PARENT
 
 log = logging.getLogger(__name__)
@@ -35,14 +32,6 @@ class Missing(Exception):  # noqa: N818 - a process was started without what it 
     """This process cannot work as it was started."""
 
 
-def load_settings(environ: Mapping[str, str]) -> Settings:
-    """The settings of a child: the file and the flags that its parent was given. ConfigErrors as
-    Settings.load.
-    """
-    named = environ.get(CONFIG)
-    return Settings.load(Path(named) if named else None, environ, json.loads(environ.get(FLAGS, "{}")))
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run one process until SIGTERM; returns its exit code."""
     words = sys.argv[1:] if arguments is None else arguments
@@ -51,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("pxeserver: this is started by `pxeserver run` or by systemd", file=sys.stderr)
         return EXIT_CONFIGURATION
     try:
-        settings = load_settings(os.environ)
+        settings = handover.settings(os.environ)
     except ConfigErrors as errors:
         print(f"pxeserver: {errors}", file=sys.stderr)
         return EXIT_CONFIGURATION

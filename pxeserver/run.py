@@ -22,17 +22,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pxeserver import __version__, forked, logs, netif, privileges, sockets
+from pxeserver import __version__, forked, handover, logs, netif, privileges, sockets
 from pxeserver.claim import InUse, claim
-from pxeserver.config import Settings
+from pxeserver.config import ConfigErrors, Settings
 from pxeserver.config.admin import AdminSettings
 from pxeserver.notify import REPORT
 from pxeserver.sockets import PortError, Want
-from pxeserver.supervisor import EXIT_CONFIGURATION, Child, Supervisor, command
+from pxeserver.supervisor import EXIT_CONFIGURATION, Child, Supervisor
 
-CONFIG = "PXESERVER__CONFIG"
-FLAGS = "PXESERVER__FLAGS"
-"""How the children find the same settings: the file that was named, and the command line's flags as JSON."""
 DEFAULT_USER = "pxeserver"
 STATE_FOLDERS = ("journal", "images", "loaders", "import", "backups", "agents")
 _START_SECONDS = 20.0
@@ -78,18 +75,31 @@ class Reports:
         return bool(self.control["loaders"]) or bool(self.worker["loaders"])
 
 
-def run(settings: Settings, *, config: Path | None = None, flags: Mapping[str, Any] | None = None) -> int:
-    """Run the server in the foreground until Ctrl-C; returns the exit code."""
-    logs.start("supervisor", settings.server.log_level)
+def main() -> int:
+    """Run the server in the foreground until Ctrl-C, with the settings that were handed over; returns the
+    exit code.
+    """
     try:
-        return _run(settings, config, flags or {})
-    except (CannotStart, PortError) as error:
+        settings = handover.settings(os.environ)
+        logs.start("supervisor", settings.server.log_level)
+        return _run(settings)
+    except (ConfigErrors, CannotStart, PortError) as error:
         for line in str(error).splitlines():
             print(f"pxeserver: {line}", file=sys.stderr)
+        if isinstance(error, ConfigErrors):
+            return EXIT_CONFIGURATION
         return error.exit_code if isinstance(error, CannotStart) else 1
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        if os.environ.get("PXESERVER_DEBUG", "") not in ("", "0"):
+            raise
+        print(f"pxeserver: {type(error).__name__}: {error}", file=sys.stderr)
+        print("pxeserver: run it again with --debug and report what it shows", file=sys.stderr)
+        return 1
 
 
-def _run(settings: Settings, config: Path | None, flags: Mapping[str, Any]) -> int:
+def _run(settings: Settings) -> int:
     server = settings.server
     if server.workers > 1:
         raise CannotStart(
@@ -100,15 +110,12 @@ def _run(settings: Settings, config: Path | None, flags: Mapping[str, Any]) -> i
     _prepare_folders(settings, owner)
     bound = sockets.bind_all(wanted(settings))
     _give_sockets(settings, owner)
-    os.environ[FLAGS] = json.dumps(dict(flags), default=str)
-    if config is not None:
-        os.environ[CONFIG] = str(config.absolute())
     reports = Reports()
     serve_as = _warm_up()
     children = (
         Child(
             "worker",
-            command("worker"),
+            handover.command("pxeserver.app", "worker"),
             ("dhcp", "proxydhcp", "tftp", "http", "worker"),
             longest_pause=1.0,
             heard=reports.heard,
@@ -116,7 +123,7 @@ def _run(settings: Settings, config: Path | None, flags: Mapping[str, Any]) -> i
         ),
         Child(
             "control",
-            command("control"),
+            handover.command("pxeserver.app", "control"),
             ("api", "agents", "admin", "pages"),
             longest_pause=5.0,
             heard=reports.heard,
@@ -135,7 +142,7 @@ def _warm_up() -> Callable[[str], Callable[[], int]]:
     """Load what the boot worker consists of, so that each child has it from its first moment and all of
     them share the memory; returns how to become the child of a name.
     """
-    from pxeserver import app, app_worker  # noqa: PLC0415 - app is made of this module
+    from pxeserver import app, app_worker  # noqa: PLC0415 - not before the ports are ours
 
     del app_worker
     forked.prepare()
@@ -331,3 +338,7 @@ def _web(settings: Settings, networks: Sequence[str], told: Mapping[str, str]) -
     if told.get("code"):
         rows.append(("code", f"{told['code']}   (sets the first password from another machine; keep it)"))
     return rows
+
+
+if __name__ == "__main__":
+    sys.exit(main())

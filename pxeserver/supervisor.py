@@ -14,13 +14,12 @@ import logging
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pxeserver import sockets
+from pxeserver import handover, sockets
 from pxeserver.forked import Forked, Running, fork
 from pxeserver.notify import NotifyReceiver, notify
 
@@ -29,7 +28,6 @@ log = logging.getLogger(__name__)
 EXIT_CONFIGURATION = 2
 EXIT_HOPELESS = 3
 """A child's word that it cannot work on this host as it was started: ends the supervisor with exit code 1."""
-_SOURCE = str(Path(__file__).resolve().parent.parent)
 PARENT = "PXESERVER__PARENT"
 WATCHDOG_SECONDS = 10.0
 """A loop that has not turned for so long serves nobody."""
@@ -163,11 +161,11 @@ class Supervisor:
         listed, fds = sockets.hand_down(self._bound, child.socket_names)
         address = self._run_dir / f"notify-{child.name}-{self._lives}.sock"
         environ = {
-            **{k: v for k, v in os.environ.items() if not k.startswith(("LISTEN_", "WATCHDOG_"))},
+            **handover.environment(
+                {k: v for k, v in os.environ.items() if not k.startswith(("LISTEN_", "WATCHDOG_"))}
+            ),
             sockets.ENVIRONMENT: listed,
             PARENT: str(os.getpid()),
-            # The same code as ours, also in a source tree that is not installed.
-            "PYTHONPATH": os.pathsep.join(filter(None, (_SOURCE, os.environ.get("PYTHONPATH")))),
             "NOTIFY_SOCKET": str(address),
             "WATCHDOG_USEC": str(int(WATCHDOG_SECONDS * 1e6)),
         }
@@ -247,8 +245,3 @@ def _ending(code: int) -> str:
     with contextlib.suppress(ValueError):
         return signal.Signals(-code).name
     return f"signal-{-code}"
-
-
-def command(process: str) -> list[str]:
-    """The command line of a child: this interpreter, this package, whatever the working directory is."""
-    return [sys.executable, "-P", "-m", "pxeserver.app", process]

@@ -1,9 +1,14 @@
-"""Run the server in this terminal."""
+"""Run the server in this terminal.
+
+What reads a command line and writes tables stays out of the server: this process becomes it, by exec, with
+nothing but the settings. That is 6 MB less, and the same pid.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 from cyclopts import Parameter
 
@@ -30,7 +35,7 @@ def run(
     event_loop: Literal["asyncio", "uvloop"] | None = None,
     log_level: Literal["debug", "info", "warning", "error"] | None = None,
     debug: Annotated[bool, Parameter(env_var="PXESERVER_DEBUG")] = False,
-) -> int:
+) -> NoReturn:
     """Run the server until Ctrl-C. No configuration is needed: `sudo pxeserver run`.
 
     Options win over PXESERVER_* variables, and those over the file.
@@ -78,7 +83,11 @@ def run(
         "tftp.port": tftp_port,
     }
     flags = {key: value for key, value in given.items() if value is not None}
-    settings = load(config, flags)
-    from pxeserver.run import run as serve  # noqa: PLC0415 - only this command needs the server
+    load(config, flags)  # what is wrong with them is told here, and better
+    from pxeserver import handover  # noqa: PLC0415 - only this command needs it
 
-    return serve(settings, config=config, flags=flags)
+    environ = handover.environment({**os.environ, **handover.give(config, flags)})
+    if debug:
+        environ["PXESERVER_DEBUG"] = "1"
+    words = handover.command("pxeserver.run")
+    os.execve(words[0], words, environ)  # noqa: S606 - no shell is wanted

@@ -41,7 +41,9 @@ class Timing:
 class Retransmission:
     """Smoothed round trip time, its variation, and the back-off. No wait is longer than `longest` seconds."""
 
-    __slots__ = ("_floor", "_guess", "_longest", "_lost", "_timing", "_tries", "_variation", "base", "smoothed")
+    __slots__ = (
+        "_floor", "_guess", "_longest", "_lost", "_timing", "_tries", "_variation", "base", "smoothed",
+    )  # fmt: skip
 
     def __init__(self, timing: Timing, longest: float | None = None) -> None:
         self._timing = timing
