@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 from pxeserver import descriptors, forked, handover, logs, mounts, privileges
@@ -45,8 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"pxeserver: {errors}", file=sys.stderr)
         return EXIT_CONFIGURATION
     parent = os.environ.get(PARENT)
-    with contextlib.suppress(PermissionError):  # only root may come before others
-        os.setpriority(os.PRIO_PROCESS, 0, _NICENESS[name])
+    _take_place(_NICENESS[name])
     keep = frozenset({privileges.CAP_NET_BIND_SERVICE}) if name == "worker" else frozenset()
     try:
         server = settings.server
@@ -73,6 +73,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 _NICENESS = {"worker": -5, "control": 5}
 """nice(2): on a core that both want, or somebody else, booting machines come first."""
+
+
+def _take_place(niceness: int) -> None:
+    """Come before or after others on the core. Both processes are sessions of their own, and between sessions
+    the kernel may divide the time evenly, whatever their niceness is: then the session's counts (sched(7),
+    "The autogroup feature").
+    """
+    with contextlib.suppress(OSError):  # only root may come before others
+        os.setpriority(os.PRIO_PROCESS, 0, niceness)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(niceness))
 
 
 def _mendable(error: Exception) -> bool:

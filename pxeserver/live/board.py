@@ -173,23 +173,27 @@ class Board:
     def look(self, now: float) -> None:
         """Find what has stopped, and clear away what is over."""
         for boot in list(self.boots.values()):
-            quiet = now - boot.last
-            stays = STUCK_STAYS if boot.standing in (Standing.STUCK, Standing.WAITING) else LINGER
-            if quiet > stays and boot.standing is not Standing.MOVING:
+            self.look_at(boot, now)
+
+    def look_at(self, boot: Boot, now: float) -> None:
+        """The same of one boot; nothing where it is not on the board any more."""
+        if self.boots.get(boot.id) is not boot:
+            return
+        quiet = now - boot.last
+        stays = STUCK_STAYS if boot.standing in (Standing.STUCK, Standing.WAITING) else LINGER
+        if quiet > stays and boot.standing is not Standing.MOVING:
+            self._remove(boot)
+        elif boot.standing is Standing.MOVING and quiet > _LOOK_AFTER and now - boot.looked > _LOOK_AFTER:
+            boot.looked = now
+            if boot.step == EventKind.FILE_SENT.value and Stage.KERNEL <= boot.stage < Stage.SYSTEM:
+                self._enter(boot, Stage.SYSTEM, boot.last)  # it asks for nothing more: it has what it needs
+                self._changed(boot)
+            found = diagnose(boot.events, now, self._windows)
+            if found is not None:
+                self._stuck(boot, found)
+                self._changed(boot)
+            elif quiet > STUCK_STAYS:
                 self._remove(boot)
-            elif boot.standing is Standing.MOVING and quiet > _LOOK_AFTER and now - boot.looked > _LOOK_AFTER:
-                boot.looked = now
-                if boot.step == EventKind.FILE_SENT.value and Stage.KERNEL <= boot.stage < Stage.SYSTEM:
-                    self._enter(
-                        boot, Stage.SYSTEM, boot.last
-                    )  # it asks for nothing more: it has what it needs
-                    self._changed(boot)
-                found = diagnose(boot.events, now, self._windows)
-                if found is not None:
-                    self._stuck(boot, found)
-                    self._changed(boot)
-                elif quiet > STUCK_STAYS:
-                    self._remove(boot)
 
     def ordered(self) -> list[Boot]:
         """All boots, those that are stuck first."""

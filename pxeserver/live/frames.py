@@ -28,6 +28,9 @@ _IDLE_TICK = 5.0
 _MANY = 300
 """With more boots than this there are half as many frames."""
 
+_A_TURN = 250
+"""Boots looked at before others have their turn: two milliseconds."""
+
 Name = Callable[[int | None], str]
 """The name of a node; "" for none."""
 
@@ -77,9 +80,17 @@ class Frames:
                         await self._come.wait()
                 except TimeoutError:
                     pass
-            self._board.look(self._clock())
+            await self.look()
             if self._looking:
                 self.advance()
+
+    async def look(self) -> None:
+        """Have the board looked over, so many boots at a time: others have their turn in between."""
+        now = self._clock()
+        for number, boot in enumerate(list(self._board.boots.values()), 1):
+            self._board.look_at(boot, now)
+            if number % _A_TURN == 0:
+                await asyncio.sleep(0)
 
     def advance(self) -> None:
         """Make a frame of what has changed, if anything has."""
@@ -108,7 +119,7 @@ class Frames:
         self._come.set()
         try:
             if self._looking == 1:
-                self._board.look(self._clock())
+                await self.look()
             self.advance()
             at = since
             while True:

@@ -7,7 +7,7 @@ import pytest
 
 from pxeserver.boot.model import Event, EventKind
 from pxeserver.live import frames as module
-from pxeserver.live.board import Board
+from pxeserver.live.board import Board, Standing
 from pxeserver.live.frames import Frames
 
 
@@ -103,3 +103,26 @@ async def test_nothing_new_is_no_frame(board, frames):
     frames.advance()
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(anext(watch), 0.05)
+
+
+async def test_others_have_their_turn_while_many_boots_are_looked_over(board, frames):
+    for number in range(1100):
+        board.take(
+            Event(1.0, EventKind.OFFERED, f"a{number}", f"52:54:00:00:{number >> 8:02x}:{number & 255:02x}")
+        )
+    turns = []
+
+    async def other():
+        while True:
+            turns.append(sum(boot.standing is Standing.STUCK for boot in board.boots.values()))
+            if turns[-1] == 500:  # one that was not looked at yet gives way to its machine's next boot
+                board.take(Event(1000.0, EventKind.DISCOVERED, "new", "52:54:00:00:04:4b"))
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(other())
+        await frames.look()
+        task.cancel()
+    assert turns == [250, 500, 750, 1000]
+    standings = board.counts()[1]
+    assert (standings[Standing.STUCK], standings[Standing.MOVING]) == (1099, 1)
