@@ -16,12 +16,13 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from pxeserver import descriptors, forked, handover, logs, mounts, privileges
 from pxeserver.config import ConfigErrors, Settings
 from pxeserver.notify import keep_watchdog_fed, notify
+from pxeserver.precedence import Precedence
 from pxeserver.supervisor import EXIT_CONFIGURATION, EXIT_HOPELESS, PARENT
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"pxeserver: {errors}", file=sys.stderr)
         return EXIT_CONFIGURATION
     parent = os.environ.get(PARENT)
-    _take_place(_NICENESS[name])
+    precedence = Precedence(name)
     keep = frozenset({privileges.CAP_NET_BIND_SERVICE}) if name == "worker" else frozenset()
     try:
         server = settings.server
@@ -60,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
         return EXIT_HOPELESS
     logs.start(name, settings.server.log_level)
     privileges.set_name(f"pxe-{name}")  # the command line may be our parent's
-    body = _worker if name == "worker" else _control
+    body = _worker if name == "worker" else partial(_control, precedence)
     try:
         with asyncio.Runner(loop_factory=_loop_factory(settings, name)) as runner:
             runner.run(_until_stopped(body, settings))
@@ -69,21 +70,6 @@ def main(arguments: list[str] | None = None) -> int:
         notify(STATUS=f"failed: {error}")
         return 1
     return 0
-
-
-_NICENESS = {"worker": -5, "control": 5}
-"""nice(2): on a core that both want, or somebody else, booting machines come first."""
-
-
-def _take_place(niceness: int) -> None:
-    """Come before or after others on the core. Both processes are sessions of their own, and between sessions
-    the kernel may divide the time evenly, whatever their niceness is: then the session's counts (sched(7),
-    "The autogroup feature").
-    """
-    with contextlib.suppress(OSError):  # only root may come before others
-        os.setpriority(os.PRIO_PROCESS, 0, niceness)
-    with contextlib.suppress(OSError):
-        Path("/proc/self/autogroup").write_text(str(niceness))
 
 
 def _mendable(error: Exception) -> bool:
@@ -136,7 +122,7 @@ async def _worker(settings: Settings, stop: asyncio.Event) -> None:
         await parts.stop()
 
 
-async def _control(settings: Settings, stop: asyncio.Event) -> None:
+async def _control(precedence: Precedence, settings: Settings, stop: asyncio.Event) -> None:
     from pxeserver.app_control import ControlParts  # noqa: PLC0415 - each process loads its own rooms only
 
     descriptors.raise_limit()
@@ -145,7 +131,8 @@ async def _control(settings: Settings, stop: asyncio.Event) -> None:
         await parts.start()
         forked.prepare()
         notify(READY="1")
-        await run_all(*parts.endless(), keep_watchdog_fed(), stop=stop)
+        follow = precedence.follow(lambda: parts.hall.waiting)
+        await run_all(*parts.endless(), follow, keep_watchdog_fed(), stop=stop)
     finally:
         with contextlib.suppress(Exception):
             await parts.stop()

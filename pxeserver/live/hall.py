@@ -101,6 +101,11 @@ class Hall:
         return self._care.trouble
 
     @property
+    def waiting(self) -> int:
+        """Events and journal entries that are not in the database yet."""
+        return self._intake.waiting
+
+    @property
     def opened(self) -> int:
         """How often a database was opened: another number means that everything may be another."""
         return self._care.opened

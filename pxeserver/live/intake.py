@@ -139,6 +139,11 @@ class Intake:
         self._events.append(event)
         self._awake()
 
+    @property
+    def waiting(self) -> int:
+        """Events and entries that are not in the database yet."""
+        return len(self._events) + len(self._entries)
+
     async def settled(self) -> None:
         """Wait until everything taken so far is in the database."""
         await self._idle.wait()
