@@ -41,6 +41,9 @@ LONGEST_TURN = 0.001
 FEW = 2
 """So many transfers are waited for by looking again and again: more keep the server busy by themselves."""
 
+LIVELY_SECONDS = 0.25
+"""Those count that got on within this time: a transfer whose client is gone is there for longer."""
+
 STRAY_ERRORS_A_SECOND = 100
 """ERROR 5 answers to packets of no transfer; more of them are a flood, and get nothing."""
 
@@ -78,6 +81,7 @@ class TftpServer:
         self._batch: Batch | None = None
         self._progress_timer: asyncio.TimerHandle | None = None
         self._unread = False
+        self._lively, self._counted = 0, 0.0
         self._postponed = 0
         self._idle = asyncio.Event()
         self._stopping = False
@@ -139,10 +143,19 @@ class TftpServer:
             for index in left:
                 self._take(sock, batch.datagram(index), now)
             self._flush(now)
-            received = batch.linger(self._loop.time, until) if 0 < self.active <= FEW else 0
+            received = batch.linger(self._loop.time, until) if self._few(now) else 0
         self._unread = count == AT_ONCE
         self._unreachable(sock, now)
         self._alarm.set()
+
+    def _few(self, now: float) -> bool:
+        """Whether so few transfers get on that it pays to wait for their next ACKs."""
+        if self.active <= FEW:
+            return self.active > 0
+        if now - self._counted >= LIVELY_SECONDS:
+            self._counted = now
+            self._lively = sum(entry.transfer.age(now) < LIVELY_SECONDS for entry in self._transfers)
+        return 0 < self._lively <= FEW
 
     def _readable(self, sock: TftpSocket) -> None:
         now = self._loop.time()

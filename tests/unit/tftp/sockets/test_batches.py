@@ -11,7 +11,7 @@ import pytest
 from pxeserver.boot.model import EventKind
 from pxeserver.protocols.tftp.negotiation import Agreement
 from pxeserver.protocols.tftp.transfer import Transfer
-from pxeserver.servers import tftp_batch, tftp_memory, tftp_vectors
+from pxeserver.servers import tftp, tftp_batch, tftp_memory, tftp_vectors
 
 OCTETS = random.Random(3).randbytes(200_000)
 
@@ -206,6 +206,25 @@ def test_looking_in_vain_becomes_rare(monkeypatch):
     for _ in range(1000):
         batch.linger(lambda: next(clock) * 0.00002, 1e9)
     assert len(looks) < 60
+
+
+@pytest.mark.parametrize(("lively", "waited_for"), [(0.05, True), (60.0, False)])
+def test_a_lone_client_is_waited_for_beside_those_that_are_gone(run, monkeypatch, lively, waited_for):
+    beside = 3
+
+    async def scenario(server, plane, peer):
+        lingered = []
+        linger = server._batch.linger
+        server._batch.linger = lambda *given: lingered.append(server.active) or linger(*given)
+        for gone in [peer() for _ in range(beside)]:
+            await gone.ask(rrq("octets", blksize=1024))
+            await gone.ask(ack(0))
+        await asyncio.sleep(0.1)
+        assert await peer().read("octets", blksize=512) == OCTETS
+        assert (beside + 1 in lingered) is waited_for
+
+    monkeypatch.setattr(tftp, "LIVELY_SECONDS", lively)
+    run(scenario)
 
 
 @pytest.mark.parametrize("windowsize", [1, 4])
