@@ -50,11 +50,10 @@ class Precedence:
     def look(self, waiting: int) -> None:
         """So much is waiting."""
         wanted = _HURRIED if waiting > (_MUCH if self._now == self._usual else _LITTLE) else self._usual
-        if wanted != self._now:
-            with contextlib.suppress(
-                OSError
-            ):  # ten changes a second are too many for the kernel: the next time
-                self._tell(wanted)
+        if wanted == self._now:
+            return
+        with contextlib.suppress(OSError):  # more than ten changes a second: the next look tries again
+            self._tell(wanted)
 
     def _tell(self, niceness: int) -> None:
         if self._session is not None:
