@@ -84,7 +84,7 @@ async def in_thread(work: Callable[[], T]) -> T:
 
 async def consume(request: web.Request, limit: int, work: Callable[[Feed], T]) -> T:
     """Feed a request's body to `work`, which runs in a thread; its result. Nothing of a broken body is kept
-    by it."""
+    by it. Raises what `work` does, and Problem for a body that is too large or stands still."""
     if request.content_length is not None and request.content_length > limit:
         raise Problem(
             413,
@@ -93,11 +93,16 @@ async def consume(request: web.Request, limit: int, work: Callable[[Feed], T]) -
             "See api.max_upload_bytes",
         )
     feed = Feed()
-    async with asyncio.TaskGroup() as group:
-        working = group.create_task(in_thread(lambda: work(feed)))
-        pumping = group.create_task(_pump(request, feed, limit))
-        # Where the consumer gives up (disk full, wrong checksum), nobody takes the rest of the body.
-        working.add_done_callback(lambda _: pumping.cancel())
+    try:
+        async with asyncio.TaskGroup() as group:
+            working = group.create_task(in_thread(lambda: work(feed)))
+            pumping = group.create_task(_pump(request, feed, limit))
+            # Where the consumer gives up (disk full, wrong checksum), nobody takes the rest of the body.
+            working.add_done_callback(lambda _: pumping.cancel())
+    except ExceptionGroup as errors:
+        # The first is what happened, another comes of it. Not by except*: Python 3.11.2, that is Debian 12's,
+        # wraps once more what is raised there.
+        raise errors.exceptions[0] from None
     return working.result()
 
 

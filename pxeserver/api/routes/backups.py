@@ -58,10 +58,7 @@ async def bring_backup(call: Call) -> BackupView:
     path = await _free(call, "uploaded")
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".brought-") as folder:
         part = Path(folder) / "brought"
-        try:
-            await consume(call.request, BACKUP_LIMIT, lambda feed: save(feed, part))
-        except* Problem as errors:
-            raise errors.exceptions[0] from None
+        await consume(call.request, BACKUP_LIMIT, lambda feed: save(feed, part))
         return await keep_brought(part, path)
 
 

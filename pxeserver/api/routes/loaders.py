@@ -93,10 +93,7 @@ async def import_bundle(call: Call) -> list[LoaderView]:
     """Take a bundle's loaders in and use them."""
     with tempfile.TemporaryDirectory(dir=call.rooms.settings.server.state_dir) as folder:
         path = Path(folder) / "bundle"
-        try:
-            await consume(call.request, BUNDLE_LIMIT, lambda feed: _save(feed, path))
-        except* Problem as errors:
-            raise errors.exceptions[0] from None
+        await consume(call.request, BUNDLE_LIMIT, lambda feed: _save(feed, path))
         try:
             loaders = await in_thread(lambda: call.rooms.loaders.import_bundle(path))
         except (ImportFailed, ValueError) as error:

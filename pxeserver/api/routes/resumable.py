@@ -140,10 +140,7 @@ async def send(call: Call) -> UploadView:
         return uploads.append(upload_id, query.offset, feed)
 
     with _explained():
-        try:
-            upload = await consume(call.request, PART_LIMIT, work)
-        except* Exception as errors:  # noqa: BLE001 - the first one is what happened
-            raise errors.exceptions[0] from None
+        upload = await consume(call.request, PART_LIMIT, work)
     return view(upload)
 
 

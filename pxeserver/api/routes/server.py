@@ -13,7 +13,6 @@ from aiohttp import web
 from pxeserver import __version__
 from pxeserver.api import checks
 from pxeserver.api.access.who import administer, look
-from pxeserver.api.problems import Problem
 from pxeserver.api.routing import Call, Route
 from pxeserver.api.schemas.boots import Counts, PolicyChange, PolicyView, Restored, StatusView, SubnetView
 from pxeserver.api.schemas.fields import merged
@@ -129,10 +128,7 @@ async def restore(call: Call) -> Restored:
     """Replace everything by a backup's content."""
     with tempfile.TemporaryDirectory(dir=backups_folder(call)) as folder:
         path = Path(folder) / "backup"
-        try:
-            await consume(call.request, BACKUP_LIMIT, lambda feed: save(feed, path))
-        except* Problem as errors:
-            raise errors.exceptions[0] from None
+        await consume(call.request, BACKUP_LIMIT, lambda feed: save(feed, path))
         await call.hall.restore(path)
     return restored(call)
 

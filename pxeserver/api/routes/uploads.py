@@ -42,10 +42,8 @@ async def upload(call: Call) -> FileView:
                 feed, query.name, query.role, query.sha256, total=request.content_length
             ),
         )
-    except* ImportFailed as errors:
-        raise refused(errors.exceptions[0]) from None
-    except* Problem as errors:
-        raise errors.exceptions[0] from None
+    except ImportFailed as error:
+        raise refused(error) from None
     return file_view(file)
 
 
