@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
         return EXIT_HOPELESS
     logs.start(name, settings.server.log_level)
     privileges.set_name(f"pxe-{name}")  # the command line may be our parent's
-    body = _worker if name == "worker" else partial(_control, precedence)
+    body = _worker if name == "worker" else partial(_control, precedence=precedence)
     try:
         with asyncio.Runner(loop_factory=_loop_factory(settings, name)) as runner:
             runner.run(_until_stopped(body, settings))
@@ -122,7 +122,7 @@ async def _worker(settings: Settings, stop: asyncio.Event) -> None:
         await parts.stop()
 
 
-async def _control(precedence: Precedence, settings: Settings, stop: asyncio.Event) -> None:
+async def _control(settings: Settings, stop: asyncio.Event, *, precedence: Precedence) -> None:
     from pxeserver.app_control import ControlParts  # noqa: PLC0415 - each process loads its own rooms only
 
     descriptors.raise_limit()

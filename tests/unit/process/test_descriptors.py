@@ -40,7 +40,10 @@ def test_the_soft_limit_becomes_the_hard_one(soft: int, hard: int) -> None:
     assert "limit of open files" in said
 
 
-@pytest.mark.parametrize(("name", "call"), [("WorkerParts", "_worker"), ("ControlParts", "_control")])
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [("WorkerParts", "_worker(None, None)"), ("ControlParts", "_control(None, None, precedence=None)")],
+)
 def test_both_processes_raise_theirs_before_they_build_anything(name: str, call: str) -> None:
     code = f"""
 import asyncio, resource
@@ -51,7 +54,7 @@ async def build(*_):
 parts = app_worker.WorkerParts if {name!r} == "WorkerParts" else app_control.ControlParts
 parts.build = build
 try:
-    asyncio.run(app.{call}(None, None))
+    asyncio.run(app.{call})
 except Seen as seen:
     print(*seen.args)
 """
