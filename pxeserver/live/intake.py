@@ -74,6 +74,8 @@ class Intake:
         self._anew = False
         self._awaited: Tables | None = None
         self._tables: Tables | None = None
+        self._early = False
+        """A state came whose node was not known."""
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -110,7 +112,7 @@ class Intake:
         if last:
             self._tables, self._awaited = self._awaited, None
             for state in self._tables.states:
-                self._memory.put_state(state)
+                self._put(state)
             self._awake()
 
     def entry(self, seq: int, promise: Promise) -> None:
@@ -125,7 +127,7 @@ class Intake:
         self._taken = seq
         self._entries.append((seq, promise))
         if promise.state is not None:
-            self._memory.put_state(promise.state)
+            self._put(promise.state)
         if promise.event is not None:
             self._feed.publish(promise.event)
         self._awake()
@@ -208,9 +210,28 @@ class Intake:
                 self._pusher.node(node.id, node)
         if entries or tables:
             self._memory.position, self._anew = position, False
+            if self._early:
+                self._remember(tables)
             if self._tables is tables:
                 self._tables = None
             self._pusher.ack(position)
+
+    def _put(self, state: NodeState) -> None:
+        if self._memory.nodes.get(state.node_id) is None:
+            self._early = True
+        else:
+            self._memory.put_state(state)
+
+    def _remember(self, tables: Tables | None) -> None:
+        """Put into memory what came before its node was known: a database may have been restored meanwhile.
+        What came later is newer.
+        """
+        self._early = False
+        for state in tables.states if tables is not None else ():
+            self._put(state)
+        for _, promise in self._entries:
+            if promise.state is not None:
+                self._put(promise.state)
 
     async def _store_tables(self, connection: AsyncConnection, tables: Tables) -> int:
         promises = Promises(connection)

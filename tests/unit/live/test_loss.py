@@ -95,6 +95,28 @@ async def test_restoring_a_backup_ends_it_and_the_states_come_from_the_worker(
     await again.close()
 
 
+async def test_an_entry_that_came_before_the_loss_was_seen_counts_after_the_restore(
+    migrated: Path, hall: Hall, link, tmp_path: Path, monkeypatch
+) -> None:
+    """The worker sends its entries right behind its greeting, which may be before that was looked at."""
+    await add(hall, "n1", "n2", "n3")
+    await hall.backup(tmp_path / "backup.sqlite3")
+    monkeypatch.setattr("pxeserver.live.intake.GATHER_SECONDS", 1.0)  # written after the restore
+    (tmp_path / "empty").mkdir()
+    shutil.copy(migrated, tmp_path / "empty" / "db.sqlite3")
+    empty = Hall(tmp_path / "empty" / "db.sqlite3")
+    await empty.start()
+    empty.ingest_entry(60, moved(1, 7))
+    await empty.connected(link, 60, WorkerKnows(0, 3, 3))
+    assert empty.trouble is not None
+    await empty.restore(tmp_path / "backup.sqlite3")
+    await empty.connected(link, 60, WorkerKnows(0, 3, 3))
+    empty.ingest_entry(60, moved(1, 7))
+    await empty.settled()
+    assert empty.nodes().state(1).order == 7
+    await empty.close()
+
+
 async def test_going_on_with_the_empty_one_is_a_decision_that_holds(
     empty: Hall, link, tmp_path: Path
 ) -> None:
