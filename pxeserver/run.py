@@ -83,12 +83,12 @@ def main() -> int:
         settings = handover.settings(os.environ)
         logs.start("supervisor", settings.server.log_level)
         return _run(settings)
-    except (ConfigErrors, CannotStart, PortError) as error:
-        for line in str(error).splitlines():
-            print(f"pxeserver: {line}", file=sys.stderr)
-        if isinstance(error, ConfigErrors):
-            return EXIT_CONFIGURATION
-        return error.exit_code if isinstance(error, CannotStart) else 1
+    except ConfigErrors as error:
+        return _told(error, EXIT_CONFIGURATION)
+    except CannotStart as error:
+        return _told(error, error.exit_code)
+    except PortError as error:
+        return _told(error, 1)
     except KeyboardInterrupt:
         return 130
     except Exception as error:
@@ -97,6 +97,12 @@ def main() -> int:
         print(f"pxeserver: {type(error).__name__}: {error}", file=sys.stderr)
         print("pxeserver: run it again with --debug and report what it shows", file=sys.stderr)
         return 1
+
+
+def _told(error: Exception, exit_code: int) -> int:
+    for line in str(error).splitlines():
+        print(f"pxeserver: {line}", file=sys.stderr)
+    return exit_code
 
 
 def _run(settings: Settings) -> int:
